@@ -1,0 +1,161 @@
+"""The one decision: a view of all models and the machine in, desired replicas with reasons out."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sizewise.core.profiles import ModelProfile
+from sizewise.core.slo import Slo
+
+
+class ReplicaState(StrEnum):
+    STARTING = "starting"
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingPolicy:
+    """What a user may set about scaling one model."""
+
+    min_replicas: int = 0
+    max_replicas: int = 4
+    priority: int = 0
+    """A higher number is served first when capacity is short."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaView:
+    replica_id: str
+    version: str
+    state: ReplicaState
+    since_s: float
+    """When it entered this state."""
+    ready_at_s: float
+    """When it was, or is expected to be, ready."""
+    memory_bytes: int = 0
+    """Private bytes now; 0 while unknown."""
+    outstanding: int = 0
+    idle_s: float = 0.0
+    """Seconds since it last worked; 0 while working."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What one model is asked for. Rates are requests per second.
+
+    Counted at the gateway on arrival, so requests that were shed or wait for a cold model are demand as well.
+    """
+
+    observed_at_s: float
+    """When this was read. Old readings never scale in."""
+    burst_per_s: float = 0.0
+    """Over the last few seconds."""
+    stable_per_s: float = 0.0
+    """Over about a minute."""
+    rows_per_request: float = 1.0
+    in_flight: int = 0
+    """At replicas."""
+    queued: int = 0
+    """At the gateway, held requests included."""
+    held: int = 0
+    """At the gateway because no replica is ready."""
+    shed_per_s: float = 0.0
+    idle_s: float = math.inf
+    """Since the last arrival."""
+    gap_s: float = math.inf
+    """Decayed mean time between arrivals."""
+    envelope: tuple[tuple[float, float], ...] = ()
+    """(window in seconds, most arrivals seen in any such window), both rising."""
+    attainment: float | None = None
+    """Share of the last minute's requests that met the SLO."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelView:
+    """One model as the decision sees it. ``state`` is what the last decision asked to be handed back."""
+
+    name: str
+    version: str
+    profile: ModelProfile
+    """Effective figures: live where there are enough samples, else measured, else estimated."""
+    slo: Slo | None
+    policy: ScalingPolicy
+    demand: Demand
+    replicas: tuple[ReplicaView, ...] = ()
+    """All that exist, draining ones and those of another version included."""
+    mapped_bytes: int = 0
+    """Shared weights that are charged while at least one replica lives."""
+    candidate: str | None = None
+    """A version that is to be loaded beside ``version`` and has not been switched to yet."""
+    candidate_profile: ModelProfile | None = None
+    parked_until_s: float | None = None
+    """Crash-looping: start nothing before this time."""
+    pinned: int | None = None
+    """Replicas that somebody asked for by hand (v2 repository load/unload); None lets the policy choose."""
+    state: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineView:
+    cpus: float
+    memory_bytes: int
+    """The budget: what all replicas and their shared weights may take together."""
+    overhead_bytes: int = 0
+    """Charged to nobody's model: gateway, keeper, warm parents, controller."""
+    load_slots: int = 1
+    """Loads at once that storage can feed without slowing each other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetView:
+    """Everything a decision may look at. Times are on one monotonic clock."""
+
+    now_s: float
+    machine: MachineView
+    models: tuple[ModelView, ...]
+    stale_after_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Which rule bound and the numbers it bound with; rendered to text only when somebody asks (``reasons.render``)."""
+
+    code: str
+    numbers: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """An alternative that was not taken."""
+
+    desired: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDecision:
+    """``desired`` replicas of ``version``; ``start`` more now, ``stop`` these (drained first)."""
+
+    name: str
+    desired: int
+    wanted: int
+    """Before budgets and priorities."""
+    reason: Reason
+    start: int = 0
+    start_version: str = ""
+    stop: tuple[str, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    expected_attainment: float | None = None
+    state: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetDecision:
+    at_s: float
+    models: tuple[ModelDecision, ...]
+    memory_planned_bytes: int = 0
+    """What the budget is charged with once everything decided here has happened."""

@@ -1,0 +1,214 @@
+"""What runs models: started, stopped and reported here, decided elsewhere."""
+
+import enum
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sizewise.core.fleet import ReplicaState
+from sizewise.core.profiles import LoadTime
+from sizewise.core.tensors import TensorSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSpec:
+    """A server the user brings. ``{port}`` in ``argv`` is replaced by a free port."""
+
+    argv: tuple[str, ...]
+    cwd: str | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    ready_path: str = "/"
+    ready_timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaSpec:
+    """All that is needed to start one replica, now or again after a death."""
+
+    replica_id: str
+    model: str
+    version: str
+    runtime: str
+    path: str = ""
+    """Folder of the artifact in the store."""
+    entry: str = ""
+    """File in that folder which the runtime opens."""
+    threads: int = 1
+    max_batch: int = 1
+    """Rows that one call may take; 1 where the batch dimension is fixed."""
+    max_outstanding: int = 64
+    """Requests that the gateway may have at this replica at once."""
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    self_check: bool = False
+    """Fail the load when an answer to synthetic input cannot be computed."""
+    load_timeout_s: float = 600.0
+    command: CommandSpec | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRoute:
+    """What the gateway must know of a model to accept, hold, route and refuse requests without asking anybody."""
+
+    model: str
+    version: str
+    platform: str
+    runtime: str
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    batchable: bool = True
+    slo_s: float | None = None
+    service_s: float = 0.01
+    """Expected seconds of one call of one row; the gateway corrects it from what it sees."""
+    max_queue: int = 1024
+    """Requests waiting at the gateway, held ones included."""
+    hold_s: float = 60.0
+    """How long a request may wait for a cold model."""
+    timeout_s: float = 30.0
+    """Deadline of a request that names none."""
+    refuse: str | None = None
+    """Set when the model cannot be woken (failed, parked, does not fit): the text clients get with 503."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartReplica:
+    spec: ReplicaSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopReplica:
+    replica_id: str
+    drain_s: float = 30.0
+    """0 ends it at once."""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishModel:
+    """Requests for ``route.model`` are accepted; they go to ready replicas of ``route.version`` only."""
+
+    route: ModelRoute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawModel:
+    model: str
+
+
+Action = StartReplica | StopReplica | PublishModel | WithdrawModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaObserved:
+    replica_id: str
+    model: str
+    version: str
+    state: ReplicaState
+    pid: int | None
+    since_s: float
+    """Clock time at which it entered this state."""
+    started_at_s: float
+    ready_at_s: float | None = None
+    load: LoadTime | None = None
+    """Measured stages of its load, once ready."""
+    memory_bytes: int = 0
+    """RssAnon of its processes."""
+    mapped_bytes: int = 0
+    """Resident pages of files of its artifact."""
+    peak_bytes: int = 0
+    restarts: int = 0
+    """Deaths since it was ordered."""
+    last_exit: str | None = None
+    """How it last died: ``signal 9``, ``out of memory``, ``exit 1: ...``."""
+    last_exit_at_s: float | None = None
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTraffic:
+    """Counters of one model since the gateway with ``Snapshot.gateway_epoch`` began; they only grow."""
+
+    model: str
+    arrivals: int = 0
+    answered: int = 0
+    """Answers with a status below 400."""
+    client_errors: int = 0
+    errors: int = 0
+    """Answers with 500 or above that are the model's or the server's fault, shed ones excluded."""
+    shed: int = 0
+    """429 and 503 given because of overload or an unready model."""
+    cancelled: int = 0
+    within_slo: int = 0
+    cold_held: int = 0
+    """Requests that had to wait because no replica was ready."""
+    rows: int = 0
+    queued: int = 0
+    in_flight: int = 0
+    held: int = 0
+    last_arrival_s: float | None = None
+    latency_counts: tuple[int, ...] = ()
+    """Histogram of seconds from arrival to answer; bounds in ``core.histogram.BOUNDS_S``."""
+    batch_samples: tuple[tuple[int, float], ...] = ()
+    """(rows, seconds) of batches computed since the last read; each is handed out once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessObserved:
+    role: str
+    pid: int
+    model: str | None = None
+    version: str | None = None
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What is. ``problems`` name what could not be read: a decision must not scale in on their account."""
+
+    at_s: float
+    replicas: tuple[ReplicaObserved, ...] = ()
+    traffic: tuple[ModelTraffic, ...] = ()
+    traffic_at_s: float | None = None
+    """When the traffic was read; None when the gateway did not answer."""
+    gateway_epoch: str = ""
+    processes: tuple[ProcessObserved, ...] = ()
+    oom_kills: int = 0
+    problems: tuple[str, ...] = field(default=())
+
+
+class EventKind(enum.StrEnum):
+    COLD = "cold"
+    """A request came for a model without a ready replica."""
+    REPLICA = "replica"
+    """A replica changed state."""
+    GATEWAY = "gateway"
+    """The gateway came up (again)."""
+    POISON = "poison"
+    """A request that killed two replicas was given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    kind: EventKind
+    model: str = ""
+    replica_id: str = ""
+    detail: str = ""
+
+
+class Backend(Protocol):
+    """Replicas of one provider.
+
+    ``apply`` returns once the provider has accepted the actions as a whole; progress shows in the next ``observe``.
+    Applying an action twice is harmless. ``observe`` never raises for a part that does not answer: it says so in
+    ``Snapshot.problems``. Errors that leave: UnavailableError when the provider cannot be reached.
+    """
+
+    name: str
+
+    async def observe(self) -> Snapshot: ...
+
+    async def apply(self, actions: Sequence[Action]) -> None: ...
+
+    def events(self) -> AsyncIterator[Event]:
+        """Changes as they happen; a hint to look, never the only news of something."""
+        ...

@@ -1,0 +1,186 @@
+"""Frame protocol v1 between gateway and replica.
+
+A stream of frames over one connection, in both directions, pipelined and multiplexed: answers come in any order and
+carry the id of their request. Every frame is a 40-byte little-endian header, then ``target_bytes`` bytes of target
+(the model reference, ``name@version``), then ``body_bytes`` bytes of body, opaque to the protocol.
+
+====== ==== =======================================================================================
+offset type field
+====== ==== =======================================================================================
+0      2s   magic ``SZ``
+2      u8   protocol version, 1
+3      u8   kind (`Kind`)
+4      u16  flags (`Flag`)
+6      u16  encoding of the body (`Encoding`); in RESULT too
+8      u64  request id, chosen by the sender of the request, unique per connection while unanswered
+16     u64  absolute deadline in nanoseconds of CLOCK_MONOTONIC, 0 for none; in RESULT: compute time in ns
+24     u32  json_bytes: length of the JSON part of a binary-tensor body, 0 when the body has one part
+28     u32  status: HTTP status of a RESULT; 0 in requests
+32     u16  target_bytes
+34     u16  batch: in RESULT, requests that were computed together with this one (1 = alone)
+36     u32  body_bytes
+====== ==== =======================================================================================
+
+CLOCK_MONOTONIC is one clock for all processes of a machine; a sender on another machine converts with the offset it
+learned from HELLO.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+MAGIC = b"SZ"
+VERSION = 1
+HEADER = struct.Struct("<2sBBHHQQIIHHI")
+HEADER_BYTES = HEADER.size
+MAX_TARGET_BYTES = 1024
+DEFAULT_MAX_BODY_BYTES = 256 * 1024 * 1024
+
+
+class Kind(IntEnum):
+    HELLO = 1
+    """Replica to peer, once per connection: JSON ``{replica_id, pid, monotonic_ns, models}``."""
+    INFER = 2
+    RESULT = 3
+    """Answer to INFER, LOAD, UNLOAD, STATUS. Body: what the client gets, or JSON."""
+    CANCEL = 4
+    """Drop request ``id`` if it has not begun; no answer follows a CANCEL that came in time, and none is owed."""
+    LOAD = 5
+    """JSON ``LoadRequest``; answered by RESULT with JSON ``LoadReport``."""
+    UNLOAD = 6
+    STATUS = 7
+    STOP = 8
+    """Answer what has been received, then exit with status 0."""
+
+
+class Flag(IntFlag):
+    LEAD = 1
+    """In RESULT: first answer of its batch, so summing compute time over LEAD frames counts each batch once."""
+    ALONE = 2
+    """In INFER: compute this one in a batch of its own (a retry after a replica died)."""
+
+
+class Encoding(IntEnum):
+    NONE = 0
+    V2_JSON = 1
+    V2_BINARY = 2
+    """JSON of ``json_bytes`` bytes, then raw tensors (binary tensor extension)."""
+    V1_JSON = 3
+    """KServe v1 and SageMaker: ``{"instances": ...}``."""
+    ERROR_JSON = 4
+    """``{"error": text}``; only in RESULT."""
+
+
+class FrameError(Exception):
+    """The peer does not speak this protocol, or a size is over its limit; the connection cannot go on."""
+
+
+@dataclass(slots=True)
+class Frame:
+    kind: int
+    request_id: int
+    body: bytes | memoryview = b""
+    target: bytes = b""
+    encoding: int = 0
+    flags: int = 0
+    deadline_ns: int = 0
+    """In RESULT: compute time in ns."""
+    json_bytes: int = 0
+    status: int = 0
+    batch: int = 0
+
+
+def encode_head(frame: Frame) -> bytes:
+    """Header and target; the body follows separately so that a large one is not copied."""
+    return (
+        HEADER.pack(
+            MAGIC,
+            VERSION,
+            frame.kind,
+            frame.flags,
+            frame.encoding,
+            frame.request_id,
+            frame.deadline_ns,
+            frame.json_bytes,
+            frame.status,
+            len(frame.target),
+            frame.batch,
+            len(frame.body),
+        )
+        + frame.target
+    )
+
+
+def encode(frame: Frame) -> bytes:
+    return encode_head(frame) + bytes(frame.body)
+
+
+class Decoder:
+    """Cuts a byte stream into frames; feed it what a socket gives.
+
+    Raises FrameError on a wrong magic, version, unknown kind or a size over the limits, as soon as the header shows
+    it: before the body is buffered. A frame that has not arrived whole waits, holding only the bytes received.
+    """
+
+    __slots__ = ("_buffer", "_max_body_bytes")
+
+    def __init__(self, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> None:
+        self._buffer = bytearray()
+        self._max_body_bytes = max_body_bytes
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of a frame that is not complete yet."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Yield the frames completed by ``data``. Bodies are copies and stay valid."""
+        source: bytes | bytearray = data
+        if self._buffer:
+            self._buffer += data
+            source = self._buffer
+        offset, size = 0, len(source)
+        frames: list[Frame] = []
+        while size - offset >= HEADER_BYTES:
+            fields = HEADER.unpack_from(source, offset)
+            self._check(fields)
+            start = offset + HEADER_BYTES
+            body_at = start + fields[9]
+            end = body_at + fields[11]
+            if end > size:
+                break
+            frames.append(
+                Frame(
+                    kind=fields[2],
+                    flags=fields[3],
+                    encoding=fields[4],
+                    request_id=fields[5],
+                    deadline_ns=fields[6],
+                    json_bytes=fields[7],
+                    status=fields[8],
+                    batch=fields[10],
+                    target=bytes(source[start:body_at]),
+                    body=bytes(source[body_at:end]),
+                )
+            )
+            offset = end
+        if source is self._buffer:
+            del self._buffer[:offset]
+        elif offset < size:
+            self._buffer += data[offset:]
+        return iter(frames)
+
+    def _check(self, fields: tuple[int, ...]) -> None:
+        if fields[0] != MAGIC:
+            raise FrameError(f"frame starts with {fields[0]!r}, expected {MAGIC!r}")
+        if fields[1] != VERSION:
+            raise FrameError(f"frame protocol {fields[1]} is not supported, this side speaks {VERSION}")
+        if not Kind.HELLO <= fields[2] <= Kind.STOP:
+            raise FrameError(f"unknown frame kind {fields[2]}")
+        if fields[9] > MAX_TARGET_BYTES:
+            raise FrameError(f"target of {fields[9]} bytes is over the limit of {MAX_TARGET_BYTES}")
+        if fields[11] > self._max_body_bytes:
+            raise FrameError(f"body of {fields[11]} bytes is over the limit of {self._max_body_bytes}")
+        if fields[7] > fields[11]:
+            raise FrameError(f"JSON part of {fields[7]} bytes is longer than the body of {fields[11]}")

@@ -1,0 +1,33 @@
+"""Frozen dataclasses to JSON values and back, checked against their annotations."""
+
+from functools import cache
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def to_jsonable(value: Any, kind: Any = None) -> Any:
+    """Plain dicts, lists, strings and numbers; infinity becomes None where the type allows no other word."""
+    return _adapter(kind or type(value)).dump_python(value, mode="json")
+
+
+def from_jsonable(kind: type[T], value: Any) -> T:
+    """Raises ValueError naming the field when ``value`` does not fit ``kind``."""
+    result: T = _adapter(kind).validate_python(value)
+    return result
+
+
+def dumps(value: Any, kind: Any = None) -> bytes:
+    return orjson.dumps(to_jsonable(value, kind))
+
+
+def loads(kind: type[T], text: bytes | str) -> T:
+    return from_jsonable(kind, orjson.loads(text))
