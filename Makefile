@@ -1,0 +1,54 @@
+# PYTHON chooses the interpreter that environments are made with: make PYTHON=python3.12 test
+# VENV chooses the folder of the environment, ARGS are passed on: make test ARGS="-k frames -x"
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+export PYTHON VENV
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: demo test test-all check check-fast format bench docs clean help
+
+demo: ## set up and run the main job on real models: about four minutes after set-up
+	@scripts/setup.sh demo
+	@$(BIN)/sizewise demo $(ARGS)
+
+test: ## set up and run every test that needs no heavy framework
+	@scripts/setup.sh dev
+	@$(BIN)/pytest $(ARGS)
+
+test-all: ## add PyTorch and KServe's client, and run the tests that `make test` leaves out
+	@scripts/setup.sh heavy
+	@VENV= scripts/setup.sh kserve
+	@$(BIN)/pytest -m heavy $(ARGS)
+
+check: ## format, lint, strict types, layers and repository tests: under a minute when warm
+	@scripts/setup.sh dev
+	@$(MAKE) check-fast
+	@echo "check: types" && $(BIN)/mypy
+	@echo "check: repository tests" && $(BIN)/pytest -q tests/repo
+
+check-fast: # the half that pre-commit runs
+	@echo "check: format" && $(BIN)/ruff format --check --quiet
+	@echo "check: lint" && $(BIN)/ruff check --quiet
+	@echo "check: layers" && $(BIN)/lint-imports --cache-dir .cache/import_linter
+
+format: # rewrite the tree as the format and the safe lint fixes want it
+	@scripts/setup.sh dev
+	@$(BIN)/ruff check --quiet --fix
+	@$(BIN)/ruff format
+
+bench: ## run the benchmarks and hold them against benchmarks/budgets.toml
+	@scripts/setup.sh dev
+	@for file in benchmarks/bench_*.py; do echo "bench: $$file" && $(BIN)/python "$$file" $(ARGS) || exit 1; done
+
+docs: ## check that every relative link in the documents leads somewhere
+	@scripts/setup.sh dev
+	@$(BIN)/pytest -q tests/repo/test_docs.py
+
+clean: ## remove environments, caches and builds; never the models or state of a running system
+	rm -rf .venv .venv-kserve .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
