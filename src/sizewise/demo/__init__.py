@@ -1,0 +1,1 @@
+"""The two-minute demonstration: real models of very different sizes, uneven traffic, one small machine."""
