@@ -25,7 +25,7 @@ test-all: ## add PyTorch and KServe's client, and run the tests that `make test`
 check: ## format, lint, strict types, layers and repository tests: under a minute when warm
 	@scripts/setup.sh dev
 	@$(MAKE) check-fast
-	@echo "check: types" && $(BIN)/mypy
+	@echo "check: types" && $(BIN)/mypy src tests $(wildcard benchmarks examples)
 	@echo "check: repository tests" && $(BIN)/pytest -q tests/repo
 
 check-fast: # the half that pre-commit runs
@@ -40,7 +40,7 @@ format: # rewrite the tree as the format and the safe lint fixes want it
 
 bench: ## run the benchmarks and hold them against benchmarks/budgets.toml
 	@scripts/setup.sh dev
-	@for file in benchmarks/bench_*.py; do echo "bench: $$file" && $(BIN)/python "$$file" $(ARGS) || exit 1; done
+	@for file in $(wildcard benchmarks/bench_*.py); do echo "bench: $$file" && $(BIN)/python "$$file" $(ARGS) || exit 1; done
 
 docs: ## check that every relative link in the documents leads somewhere
 	@scripts/setup.sh dev

@@ -21,10 +21,12 @@ stop() {
 
 # The command that installs a system package here: Debian's and Ubuntu's name, then Fedora's
 install_command() {
+    local sudo="sudo "
+    if [[ "$(id -u)" == 0 ]]; then sudo=""; fi
     if command -v apt-get >/dev/null; then
-        echo "sudo apt-get install $1"
+        echo "${sudo}apt-get install $1"
     elif command -v dnf >/dev/null; then
-        echo "sudo dnf install $2"
+        echo "${sudo}dnf install $2"
     else
         echo "install $1 (Debian's name) with your package manager"
     fi
@@ -100,12 +102,12 @@ case "$what" in
     *) stop "say what to set up: demo, dev, heavy or kserve" ;;
 esac
 
+choose_python
+check_system
+
 # Two targets started side by side must not write into one environment
 exec 9<"$PWD"
 if command -v flock >/dev/null; then flock 9; fi
-
-choose_python
-check_system
 make_venv
 case "$what" in
     kserve) install_pinned kserve "KServe's client" ;;
