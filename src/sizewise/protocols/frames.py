@@ -17,7 +17,7 @@ offset type field
 24     u32  json_bytes: length of the JSON part of a binary-tensor body, 0 when the body has one part
 28     u32  status: HTTP status of a RESULT; 0 in requests
 32     u16  target_bytes
-34     u16  batch: in RESULT, requests that were computed together with this one (1 = alone)
+34     u16  batch: in RESULT, rows computed together, this request's included; 65535 for more; 0 = not computed
 36     u32  body_bytes
 ====== ==== =======================================================================================
 
@@ -29,6 +29,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from typing import Any
 
 MAGIC = b"SZ"
 VERSION = 1
@@ -70,6 +71,8 @@ class Encoding(IntEnum):
     """KServe v1 and SageMaker: ``{"instances": ...}``."""
     ERROR_JSON = 4
     """``{"error": text}``; only in RESULT."""
+    CSV = 5
+    """Rows of numbers for a tabular model (SageMaker, ``text/csv``); answered as V1_JSON."""
 
 
 class FrameError(Exception):
@@ -171,7 +174,7 @@ class Decoder:
             self._buffer += data[offset:]
         return iter(frames)
 
-    def _check(self, fields: tuple[int, ...]) -> None:
+    def _check(self, fields: tuple[Any, ...]) -> None:
         if fields[0] != MAGIC:
             raise FrameError(f"frame starts with {fields[0]!r}, expected {MAGIC!r}")
         if fields[1] != VERSION:
