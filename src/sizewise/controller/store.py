@@ -117,7 +117,9 @@ def _readable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ModelFileError(str(folder), f"cannot be read: {error.strerror or error}", "check its permissions") from error
+        raise ModelFileError(
+            str(folder), f"cannot be read: {error.strerror or error}", "check its permissions"
+        ) from error
 
 
 def _confined(folder: Path, name: str) -> Path:

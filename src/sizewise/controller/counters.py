@@ -1,0 +1,101 @@
+"""Totals that only grow, over restarts of gateway and controller.
+
+The gateway counts from zero whenever it starts and names each start with an epoch. What it counted since the last
+look is added here, to the version that served meanwhile. Lost are only requests between the last look at a gateway
+and its death.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+
+from sizewise.protocols.backend import ModelTraffic, Snapshot
+from sizewise.protocols.serde import from_jsonable, to_jsonable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Counters as in ``ModelTraffic``, since the model was first deployed."""
+
+    arrivals: int = 0
+    answered: int = 0
+    client_errors: int = 0
+    errors: int = 0
+    shed: int = 0
+    cancelled: int = 0
+    within_slo: int = 0
+    cold_held: int = 0
+    rows: int = 0
+    latency_counts: tuple[int, ...] = ()
+
+    def plus(self, other: "Totals") -> "Totals":
+        return _combine(self, other, 1)
+
+    def minus(self, other: "Totals") -> "Totals":
+        return _combine(self, other, -1)
+
+
+_COUNTS = tuple(f.name for f in fields(Totals) if f.name != "latency_counts")
+
+
+def totals_of(traffic: ModelTraffic) -> Totals:
+    counts = {name: getattr(traffic, name) for name in _COUNTS}
+    return Totals(**counts, latency_counts=traffic.latency_counts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Book:
+    """What is kept in the state."""
+
+    epoch: str = ""
+    seen: dict[str, Totals] = field(default_factory=dict)
+    """Last look, by model."""
+    totals: dict[str, dict[str, Totals]] = field(default_factory=dict)
+    """By model and version."""
+
+
+class Counters:
+    def __init__(self, kept: object = None) -> None:
+        self._book = from_jsonable(_Book, kept) if kept else _Book()
+
+    def absorb(self, snapshot: Snapshot, versions: Mapping[str, str]) -> None:
+        """Add what is new. ``versions`` tells which version of each model serves."""
+        if snapshot.traffic_at_s is None:
+            return
+        if snapshot.gateway_epoch != self._book.epoch:
+            self._book = replace(self._book, epoch=snapshot.gateway_epoch, seen={})
+        for traffic in snapshot.traffic:
+            version = versions.get(traffic.model)
+            if version is None:
+                continue
+            now = totals_of(traffic)
+            new = now.minus(self._book.seen.get(traffic.model, Totals()))
+            self._book.seen[traffic.model] = now
+            by_version = self._book.totals.setdefault(traffic.model, {})
+            by_version[version] = by_version.get(version, Totals()).plus(new)
+
+    def forget(self, model: str) -> None:
+        """An undeployed model. What the gateway has counted so far stays seen, and is not counted a second time."""
+        self._book.totals.pop(model, None)
+
+    def by_version(self, model: str) -> Mapping[str, Totals]:
+        return self._book.totals.get(model, {})
+
+    def total(self, model: str) -> Totals:
+        result = Totals()
+        for totals in self.by_version(model).values():
+            result = result.plus(totals)
+        return result
+
+    def to_keep(self) -> object:
+        return to_jsonable(self._book)
+
+
+def _combine(left: Totals, right: Totals, sign: int) -> Totals:
+    length = max(len(left.latency_counts), len(right.latency_counts))
+    pairs = zip(_padded(left, length), _padded(right, length), strict=True)
+    counts = {name: max(0, getattr(left, name) + sign * getattr(right, name)) for name in _COUNTS}
+    return Totals(**counts, latency_counts=tuple(max(0, a + sign * b) for a, b in pairs))
+
+
+def _padded(totals: Totals, length: int) -> tuple[int, ...]:
+    return totals.latency_counts + (0,) * (length - len(totals.latency_counts))
