@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import itertools
 import os
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +26,9 @@ MAX_SOCKET_PATH_BYTES = 107
 
 SHORT_ROOT = Path("/tmp")
 """Not the environment's temporary folder: every process must find the same place."""
+
+PEER_CREDENTIALS = struct.Struct("iII")
+"""pid, uid, gid as SO_PEERCRED gives them."""
 
 Message = dict[str, Any]
 Handler = Callable[[Message], Awaitable[Message | None]]
@@ -115,14 +120,24 @@ class ControlClient:
             raise UnavailableError(f"nothing answers at {path.name}: {error.strerror or error}") from error
         return cls(reader, writer)
 
+    @property
+    def peer_pid(self) -> int:
+        """Process that listens on the other side, as the kernel recorded it."""
+        return peer_pid(self._writer)
+
     async def call(self, op: str, *, timeout_s: float = 10.0, **fields: Any) -> Message:
         """The answer's fields. Raises UnavailableError: peer gone, too slow, or it answered with an error."""
+        return await self.request({"op": op, **fields}, timeout_s=timeout_s)
+
+    async def request(self, message: Message, *, timeout_s: float) -> Message:
+        """``call`` for an operation that has a field of its own named ``timeout_s``."""
+        op = message["op"]
         if self.closed.is_set():
             raise UnavailableError(f"{op}: the peer has gone")
         number = next(self._numbers)
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
-        self._writer.write(orjson.dumps({"op": op, "n": number, **fields}) + b"\n")
+        self._writer.write(orjson.dumps({**message, "n": number}) + b"\n")
         try:
             answer = await asyncio.wait_for(future, timeout_s)
         except TimeoutError as error:
@@ -162,6 +177,14 @@ class ControlClient:
                 if future is not None and not future.done():
                     future.set_result(message)
         self._end()
+
+
+def peer_pid(writer: asyncio.StreamWriter) -> int:
+    """The process that was listening when this Unix socket connection was made; 0 when the kernel does not tell."""
+    peer = writer.get_extra_info("socket")
+    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
+    pid: int = PEER_CREDENTIALS.unpack(raw)[0]
+    return pid
 
 
 def run_dir(state_dir: Path) -> Path:

@@ -1,0 +1,1 @@
+"""What starts, stops and reports processes: one folder per provider, none knows another."""

@@ -1,0 +1,1 @@
+"""Replicas as processes of this machine, kept alive by a keeper that outlives the controller."""

@@ -1,0 +1,166 @@
+"""One running process of a replica: what the keeper does with it, whatever kind it is."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+from sizewise.backends.local.link import ReplicaLink
+from sizewise.backends.local.processes import Process
+from sizewise.backends.local.procfs import prefer_in_oom
+from sizewise.backends.local.waiting import first_of, until_connected
+from sizewise.backends.local.warm import Folders, WarmParent
+from sizewise.core.profiles import LoadTime
+from sizewise.protocols.backend import ReplicaSpec
+from sizewise.protocols.errors import UnavailableError
+from sizewise.protocols.serde import from_jsonable
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 20.0
+EXIT_NEWS_S = 0.5
+"""How long to wait for the parent's word on how its child ended."""
+OOM_SCORE = 600
+
+
+class Body(Protocol):
+    """A replica's process. ``make_ready`` raises UnavailableError with one line when it will not serve."""
+
+    process: Process
+    port: int | None
+
+    @property
+    def route(self) -> dict[str, Any]:
+        """Where the gateway finds it: ``{"socket": path}`` or ``{"port": number}``."""
+        ...
+
+    async def make_ready(self) -> LoadTime | None: ...
+
+    async def stop(self, grace_s: float) -> None:
+        """Returns when nothing of it is left."""
+        ...
+
+    async def exit_words(self) -> str | None: ...
+
+
+def socket_of(run_dir: Path, replica_id: str) -> Path:
+    return run_dir / f"r-{replica_id}.sock"
+
+
+class ForkedBody:
+    """A replica of ours, forked by a warm parent and spoken to in frames."""
+
+    port: int | None = None
+
+    def __init__(self, spec: ReplicaSpec, process: Process, link: ReplicaLink) -> None:
+        self.process = process
+        self.start_s = 0.0
+        """From the order until it could be spoken to."""
+        self.parent: WarmParent | None = None
+        self._spec = spec
+        self._link = link
+
+    @classmethod
+    async def fork(cls, spec: ReplicaSpec, folders: Folders, parent: WarmParent) -> "ForkedBody":
+        """Raises UnavailableError with the reason; nothing is left running then."""
+        ordered_s = time.monotonic()
+        path = socket_of(folders.run_dir, spec.replica_id)
+        path.unlink(missing_ok=True)
+        process = await _forked(spec, parent)
+        prefer_in_oom(process.pid, OOM_SCORE)
+        try:
+            link = await until_connected(
+                lambda: ReplicaLink.connect(path), gone=process.exited, timeout_s=CONNECT_TIMEOUT_S, what="the replica"
+            )
+            body = await cls._greeted(spec, process, link)
+        except BaseException:
+            process.kill()
+            raise
+        body.parent, body.start_s = parent, time.monotonic() - ordered_s
+        return body
+
+    @classmethod
+    async def adopt(cls, spec: ReplicaSpec, folders: Folders) -> "ForkedBody | None":
+        """The replica that listens for this id; None when there is none. One that does not greet is ended."""
+        path = socket_of(folders.run_dir, spec.replica_id)
+        try:
+            link = await ReplicaLink.connect(path)
+        except UnavailableError:
+            path.unlink(missing_ok=True)
+            return None
+        try:
+            process = Process(link.pid)
+        except ProcessLookupError:
+            link.close()
+            return None
+        try:
+            return await cls._greeted(spec, process, link)
+        except UnavailableError as error:
+            log.warning("replica %s is ended instead of adopted: %s", spec.replica_id, error)
+            link.close()
+            process.kill()
+            await process.exited.wait()
+            return None
+
+    @classmethod
+    async def _greeted(cls, spec: ReplicaSpec, process: Process, link: ReplicaLink) -> "ForkedBody":
+        await first_of(link.greet(), process.exited.wait())
+        if not link.hello:
+            raise UnavailableError("the replica ended before it said HELLO")
+        return cls(spec, process, link)
+
+    @property
+    def has_loaded(self) -> bool:
+        return bool(self._link.hello.get("models"))
+
+    @property
+    def route(self) -> dict[str, Any]:
+        return {"socket": str(self._link.path)}
+
+    async def make_ready(self) -> LoadTime | None:
+        """Load the model; None when it was loaded before, by order of an earlier keeper."""
+        if self.has_loaded:
+            return None
+        limit_s = self._spec.load_timeout_s
+        try:
+            report = await asyncio.wait_for(self._link.load(self._spec), limit_s)
+        except TimeoutError as error:
+            raise UnavailableError(f"loading took longer than {limit_s:g} s: give it more, or a faster disk") from error
+        return from_jsonable(LoadTime, {**report.get("load", {}), "start_s": self.start_s})
+
+    async def stop(self, grace_s: float) -> None:
+        if grace_s > 0:
+            self._link.stop()
+        if grace_s <= 0 or not await self.process.ended_within(grace_s):
+            self.process.kill()
+            await self.process.exited.wait()
+        self._link.close()
+        self._link.path.unlink(missing_ok=True)
+
+    async def exit_words(self) -> str | None:
+        if self.process.status is None and self.parent is not None:
+            return await self.parent.exit_words(self.process.pid, timeout_s=EXIT_NEWS_S)
+        return self.process.status
+
+
+async def _forked(spec: ReplicaSpec, parent: WarmParent) -> Process:
+    forking = asyncio.ensure_future(parent.fork(spec.replica_id, spec.model))
+    try:
+        pid = await asyncio.shield(forking)
+    except asyncio.CancelledError:
+        forking.add_done_callback(_end_unwanted)
+        raise
+    try:
+        return Process(pid)
+    except ProcessLookupError:
+        how = await parent.exit_words(pid, timeout_s=EXIT_NEWS_S)
+        raise UnavailableError(f"the replica ended as it started: {how or 'status unknown'}") from None
+
+
+def _end_unwanted(forking: "asyncio.Future[int]") -> None:
+    """Nobody waits for this fork any more: end the replica it made."""
+    if not forking.cancelled() and forking.exception() is None:
+        with contextlib.suppress(ProcessLookupError):
+            Process(forking.result()).kill()

@@ -1,0 +1,89 @@
+"""The last desired state: what the keeper keeps running, and what a new keeper starts from."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sizewise.protocols.backend import (
+    Action,
+    ModelRoute,
+    PublishModel,
+    ReplicaSpec,
+    StartReplica,
+    StopReplica,
+    WithdrawModel,
+)
+from sizewise.protocols.errors import UnavailableError
+from sizewise.protocols.serde import dumps, from_jsonable, loads, to_jsonable
+
+ACTIONS: dict[str, type[Action]] = {
+    kind.__name__: kind for kind in (StartReplica, StopReplica, PublishModel, WithdrawModel)
+}
+
+
+def actions_to_json(actions: Sequence[Action]) -> list[dict[str, Any]]:
+    return [{"type": type(action).__name__, **to_jsonable(action)} for action in actions]
+
+
+def actions_from_json(values: Sequence[dict[str, Any]]) -> tuple[Action, ...]:
+    """Raises ValueError naming what is not an action."""
+    actions = []
+    for value in values:
+        fields = dict(value)
+        kind = ACTIONS.get(str(fields.pop("type", None)))
+        if kind is None:
+            raise ValueError(f"{value.get('type')!r} is not an action: one of {', '.join(ACTIONS)}")
+        actions.append(from_jsonable(kind, fields))
+    return tuple(actions)
+
+
+@dataclass(slots=True)
+class Desired:
+    models: dict[str, ModelRoute] = field(default_factory=dict)
+    replicas: dict[str, ReplicaSpec] = field(default_factory=dict)
+
+    def check(self, actions: Sequence[Action]) -> None:
+        """Raises UnavailableError when an id would come to mean another replica."""
+        for action in actions:
+            if isinstance(action, StartReplica):
+                spec = action.spec
+                if self.replicas.get(spec.replica_id, spec) != spec:
+                    raise UnavailableError(
+                        f"replica {spec.replica_id} runs another spec already: stop it, or choose another id"
+                    )
+
+    def apply(self, action: Action) -> None:
+        if isinstance(action, StartReplica):
+            self.replicas[action.spec.replica_id] = action.spec
+        elif isinstance(action, StopReplica):
+            self.replicas.pop(action.replica_id, None)
+        elif isinstance(action, PublishModel):
+            self.models[action.route.model] = action.route
+        else:
+            self.models.pop(action.model, None)
+
+    def save(self, path: Path) -> None:
+        """Replace the file as a whole; a crash leaves the old one or the new one. Blocks until it is on disk."""
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(dumps(self))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+
+    @classmethod
+    def load(cls, path: Path) -> "Desired":
+        """Empty when there is none. Raises ValueError when the file is not one of ours."""
+        try:
+            return loads(cls, path.read_bytes())
+        except FileNotFoundError:
+            return cls()

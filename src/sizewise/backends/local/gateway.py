@@ -1,0 +1,207 @@
+"""Keeps one gateway alive, with the listening socket inherited and with all routes."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sizewise.backends.local.backoff import Backoff
+from sizewise.backends.local.processes import Process, spawn
+from sizewise.backends.local.procfs import prefer_in_oom
+from sizewise.backends.local.waiting import first_of, until_connected
+from sizewise.protocols.backend import ModelRoute
+from sizewise.protocols.control import ControlClient
+from sizewise.protocols.errors import UnavailableError
+from sizewise.protocols.serde import to_jsonable
+
+log = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 30.0
+ROUTES_TIMEOUT_S = 10.0
+END_GRACE_S = 5.0
+OOM_SCORE = -500
+"""The kernel ends replicas long before the gateway."""
+
+ReplicaRoute = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Routes:
+    """Everything a gateway is told after it starts; only replicas that are ready are in it."""
+
+    models: dict[str, ModelRoute] = field(default_factory=dict)
+    replicas: dict[str, ReplicaRoute] = field(default_factory=dict)
+
+    def message(self) -> dict[str, Any]:
+        models = {name: to_jsonable(route) for name, route in self.models.items()}
+        return {"reset": True, "models": models, "replicas": dict(self.replicas)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayCommand:
+    """How a gateway is started; ``arguments`` are passed on as they are."""
+
+    run_dir: Path
+    state_dir: Path
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def socket_path(self) -> Path:
+        return self.run_dir / "gateway.sock"
+
+    def argv(self, descriptor: int) -> list[str]:
+        fixed = ["--run-dir", str(self.run_dir), "--fd", str(descriptor), "--state-dir", str(self.state_dir)]
+        return [sys.executable, "-P", "-m", "sizewise.gateway", *fixed, *self.arguments]
+
+
+class GatewayGuard:
+    """Starts the gateway, tells it routes, starts it again when it dies: at once, then with backoff."""
+
+    def __init__(self, command: GatewayCommand, changed: Callable[[str], None]) -> None:
+        self.routes = Routes()
+        self.process: Process | None = None
+        self.restarts = 0
+        self.up = asyncio.Event()
+        self.listener: socket.socket | None = None
+        self._command = command
+        self._changed = changed
+        self._client: ControlClient | None = None
+        self._lock = asyncio.Lock()  # routes arrive in the order in which they were made
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def adopt(self) -> bool:
+        """Connect to a gateway that lives already."""
+        try:
+            client = await ControlClient.connect(self._command.socket_path)
+        except UnavailableError:
+            return False
+        try:
+            self.process = Process(client.peer_pid)
+        except ProcessLookupError:
+            client.close()
+            return False
+        self._client = client
+        return True
+
+    def start(self, listener: socket.socket) -> None:
+        self.listener = listener
+        self._task = asyncio.ensure_future(self._keep())
+
+    async def set_model(self, route: ModelRoute) -> None:
+        self.routes.models[route.model] = route
+        await self._tell(models={route.model: to_jsonable(route)}, replicas={})
+
+    async def remove_model(self, model: str) -> None:
+        if self.routes.models.pop(model, None) is not None:
+            await self._tell(models={model: None}, replicas={})
+
+    async def set_replica(self, replica_id: str, route: ReplicaRoute) -> None:
+        self.routes.replicas[replica_id] = route
+        await self._tell(models={}, replicas={replica_id: route})
+
+    async def remove_replica(self, replica_id: str) -> None:
+        if self.routes.replicas.pop(replica_id, None) is not None:
+            await self._tell(models={}, replicas={replica_id: None})
+
+    async def drain_replica(self, replica_id: str, timeout_s: float) -> None:
+        """Returns when nothing is outstanding at the replica, the time is over, or there is no gateway to ask."""
+        await self._ask("drain_replica", timeout_s, replica_id=replica_id)
+
+    async def drain(self, timeout_s: float) -> None:
+        await self._ask("drain", timeout_s)
+
+    async def close(self) -> None:
+        """End the gateway for good."""
+        self._closing = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._client is not None:
+            self._client.close()
+        if self.process is not None:
+            await self.process.end(grace_s=END_GRACE_S)
+        self._command.socket_path.unlink(missing_ok=True)
+
+    async def _ask(self, op: str, timeout_s: float, **fields: Any) -> None:
+        if self._client is None:
+            return
+        try:
+            # The gateway itself stops waiting after timeout_s; the rest is for its answer to arrive.
+            message = {"op": op, "timeout_s": timeout_s, **fields}
+            await self._client.request(message, timeout_s=timeout_s + 2.0)
+        except UnavailableError as error:
+            log.warning("gateway: %s", error)
+
+    async def _tell(self, **delta: Any) -> None:
+        """Send a change; without a gateway nothing is lost, since a new one is told everything."""
+        async with self._lock:
+            if self._client is None or not self.up.is_set():
+                return
+            with contextlib.suppress(UnavailableError):
+                await self._client.call("routes", timeout_s=ROUTES_TIMEOUT_S, reset=False, **delta)
+                return
+            # It died (its pidfd says so next) or hangs; either way it is told everything when it comes back.
+            self._client.close()
+
+    async def _keep(self) -> None:
+        backoff = Backoff()
+        loop = asyncio.get_running_loop()
+        while not self._closing:
+            began_s = loop.time()
+            try:
+                process, client = await self._connected()
+                await first_of(process.exited.wait(), client.closed.wait())
+            except (UnavailableError, OSError) as error:
+                log.warning("gateway: %s", error)
+                if self.process is not None:
+                    self.process.kill()
+                    await self.process.exited.wait()
+            self.up.clear()
+            self._client = None
+            # A broken connection may be seen before the death that broke it.
+            if self.process is not None and await self.process.ended_within(0.2):
+                log.warning("gateway %d ended: %s", self.process.pid, self.process.status or "status unknown")
+                self.process = None
+                self.restarts += 1
+                self._changed("down")
+            if self.process is None:
+                await asyncio.sleep(backoff.next_s(ready_for_s=loop.time() - began_s))
+
+    async def _connected(self) -> tuple[Process, ControlClient]:
+        """A gateway that has been told everything: the one that lives, or a new one."""
+        process, client = self.process, self._client
+        if process is None:
+            process = self.process = self._spawn()
+        if client is None:
+            client = await until_connected(
+                lambda: ControlClient.connect(self._command.socket_path),
+                gone=process.exited,
+                timeout_s=START_TIMEOUT_S,
+                what="the gateway",
+            )
+        async with self._lock:
+            self._client = client
+            await client.call("routes", timeout_s=ROUTES_TIMEOUT_S, **self.routes.message())
+            self.up.set()
+        self._changed("up")
+        return process, client
+
+    def _spawn(self) -> Process:
+        if self.listener is None:
+            raise UnavailableError("the gateway has no listening socket")
+        self._command.socket_path.unlink(missing_ok=True)
+        descriptor = self.listener.fileno()
+        process = spawn(
+            self._command.argv(descriptor),
+            log=self._command.state_dir / "logs" / "gateway.log",
+            pass_fds=(descriptor,),
+        )
+        prefer_in_oom(process.pid, OOM_SCORE)
+        log.info("gateway %d started", process.pid)
+        return process

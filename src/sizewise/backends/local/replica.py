@@ -1,0 +1,221 @@
+"""The life of one desired replica: start, load, serve, die, start again, until it is told to stop."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sizewise.backends.local import procfs
+from sizewise.backends.local.backoff import Backoff
+from sizewise.backends.local.body import Body, ForkedBody
+from sizewise.backends.local.command import CommandBody
+from sizewise.backends.local.gateway import GatewayGuard
+from sizewise.backends.local.link import LoadFailedError
+from sizewise.backends.local.waiting import first_of
+from sizewise.backends.local.warm import Folders, WarmParents
+from sizewise.core.fleet import ReplicaState
+from sizewise.core.profiles import LoadTime
+from sizewise.protocols.backend import ReplicaObserved, ReplicaSpec
+from sizewise.protocols.errors import UnavailableError
+
+log = logging.getLogger(__name__)
+
+STOP_GRACE_S = 10.0
+"""For a replica to answer what it has received, or a command to end after SIGTERM."""
+EXIT_S = 0.3
+"""A broken connection is seen a moment before the death that broke it."""
+
+
+class OomWatch:
+    """Whether the kernel ended something for want of memory since the last time somebody asked."""
+
+    def __init__(self, count: Callable[[], int] = procfs.oom_kills) -> None:
+        self._count = count
+        self._seen = count()
+
+    def explain(self, words: str | None) -> str | None:
+        """``signal 9`` becomes ``out of memory`` when the kernel's count has risen."""
+        now = self._count()
+        risen, self._seen = now > self._seen, now
+        return "out of memory" if risen and words == "signal 9" else words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What every replica of a keeper uses."""
+
+    folders: Folders
+    gateway: GatewayGuard
+    warm: WarmParents
+    oom: OomWatch
+    changed: Callable[["Replica", str], None]
+
+
+class Replica:
+    """Keeps one replica running. ``gone`` is set when it was stopped and nothing of it is left."""
+
+    def __init__(self, spec: ReplicaSpec, around: Surroundings) -> None:
+        self.spec = spec
+        self.state = ReplicaState.STARTING
+        self.body: Body | None = None
+        self.gone = asyncio.Event()
+        self._around = around
+        self._backoff = Backoff()
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._drain_s = 0.0
+        self._since_s = self._started_at_s = time.monotonic()
+        self._ready_at_s: float | None = None
+        self._load: LoadTime | None = None
+        self._restarts = 0
+        self._at_once = True
+        self._last_exit: str | None = None
+        self._last_exit_at_s: float | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def adopt(self) -> bool:
+        """Take over the process that runs under this id already; call before ``start``."""
+        folders = self._around.folders
+        if self.spec.command is not None:
+            self.body = CommandBody.adopt(self.spec, folders)
+            return self.body is not None
+        body = await ForkedBody.adopt(self.spec, folders)
+        if body is not None and not body.has_loaded:
+            # Its load was ordered by a keeper that has gone, and the answer went with it.
+            await body.stop(0)
+            body = None
+        if body is not None:
+            body.parent = self._around.warm.parent_of(self.spec.replica_id)
+        self.body = body
+        return body is not None
+
+    def start(self) -> None:
+        self._task = asyncio.ensure_future(self._live())
+
+    def stop(self, drain_s: float) -> None:
+        """Drain, then end; a second call may only shorten it. Progress shows in ``state`` and ``gone``."""
+        self._drain_s = min(self._drain_s, drain_s) if self._stopping.is_set() else drain_s
+        if self._stopping.is_set() and drain_s <= 0:
+            self._hurry.set()
+        self._stopping.set()
+
+    def observed(self) -> ReplicaObserved:
+        return ReplicaObserved(
+            replica_id=self.spec.replica_id,
+            model=self.spec.model,
+            version=self.spec.version,
+            state=self.state,
+            pid=self.body.process.pid if self.body is not None else None,
+            since_s=self._since_s,
+            started_at_s=self._started_at_s,
+            ready_at_s=self._ready_at_s,
+            load=self._load,
+            restarts=self._restarts,
+            last_exit=self._last_exit,
+            last_exit_at_s=self._last_exit_at_s,
+            port=self.body.port if self.body is not None else None,
+        )
+
+    def _enter(self, state: ReplicaState, detail: str = "") -> None:
+        self.state, self._since_s = state, time.monotonic()
+        self._ready_at_s = self._since_s if state is ReplicaState.READY else None
+        self._around.changed(self, detail)
+
+    async def _live(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                try:
+                    await first_of(self._begin(), self._stopping.wait())
+                    if self.body is not None:
+                        await self._serve(self.body)
+                except Exception as error:  # whatever it was: the other replicas must not hear of it
+                    await self._note_failure(error)
+                ready_for_s = time.monotonic() - self._ready_at_s if self._ready_at_s else 0.0
+                await self._end()
+                if not self._stopping.is_set():
+                    await self._pause(self._backoff.next_s(ready_for_s=ready_for_s, at_once=self._at_once))
+            await self._end()  # adopted in order to be stopped
+        finally:
+            self.gone.set()
+            self._around.changed(self, "gone")
+
+    async def _begin(self) -> None:
+        if self.body is not None:
+            return  # adopted
+        self._started_at_s = time.monotonic()
+        self._enter(ReplicaState.STARTING)
+        if self.spec.command is not None:
+            self.body = CommandBody.start(self.spec, self._around.folders)
+        else:
+            parent = self._around.warm.of(self.spec.runtime)
+            self.body = await ForkedBody.fork(self.spec, self._around.folders, parent)
+
+    async def _serve(self, body: Body) -> None:
+        """From started to dead or told to stop."""
+        self._enter(ReplicaState.LOADING)
+        await first_of(self._ready(body), body.process.exited.wait(), self._stopping.wait())
+        if self.state is ReplicaState.READY:
+            await first_of(body.process.exited.wait(), self._stopping.wait())
+        if body.process.exited.is_set() and not self._stopping.is_set():
+            await self._note_death(body)
+
+    async def _ready(self, body: Body) -> None:
+        load = await body.make_ready()
+        self._load = load or self._load
+        route = {"model": self.spec.model, "version": self.spec.version, **body.route}
+        self._enter(ReplicaState.READY)
+        limit = self.spec.max_outstanding
+        await self._around.gateway.set_replica(self.spec.replica_id, {**route, "max_outstanding": limit})
+
+    async def _note_death(self, body: Body) -> None:
+        # The route goes first: how it died may take the warm parent a moment to tell.
+        await self._around.gateway.remove_replica(self.spec.replica_id)
+        words = self._around.oom.explain(await body.exit_words()) or "status unknown"
+        self._died(words, at_once=words != "out of memory")
+        log.warning("replica %s of %s (%d) died: %s", self.spec.replica_id, self.spec.model, body.process.pid, words)
+
+    async def _note_failure(self, error: Exception) -> None:
+        """It could not be started or could not load: in its own words, or those of its exit."""
+        body, reason = self.body, str(error) or type(error).__name__
+        if body is not None and not isinstance(error, LoadFailedError) and await body.process.ended_within(EXIT_S):
+            words = self._around.oom.explain(await body.exit_words()) or "status unknown"
+            reason = words if not words.startswith("exit 0") else f"{words}: {reason}"
+        killed = reason.startswith("signal")
+        self._died(reason, at_once=killed)
+        # An error that is not ours is a defect here, and needs its trace
+        trace = None if isinstance(error, UnavailableError | OSError) else error
+        log.warning("replica %s of %s failed: %s", self.spec.replica_id, self.spec.model, reason, exc_info=trace)
+        if not self._stopping.is_set():
+            self._enter(ReplicaState.FAILED, reason)
+
+    def _died(self, words: str, *, at_once: bool) -> None:
+        self._restarts += 1
+        self._at_once = at_once
+        self._last_exit, self._last_exit_at_s = words, time.monotonic()
+
+    async def _end(self) -> None:
+        """Leave no route and no process of this body."""
+        body = self.body
+        if body is None:
+            return
+        was_ready = self.state is not ReplicaState.LOADING
+        if self._stopping.is_set():
+            await self._drain(body, was_ready=was_ready)
+        await self._around.gateway.remove_replica(self.spec.replica_id)
+        # One that is still loading owes nobody an answer; a program the user brought may want to tidy up.
+        orderly = self._stopping.is_set() and self._drain_s > 0 and (was_ready or self.spec.command is not None)
+        await body.stop(STOP_GRACE_S if orderly else 0)
+        self.body = None
+
+    async def _drain(self, body: Body, *, was_ready: bool) -> None:
+        self._enter(ReplicaState.DRAINING)
+        if was_ready and self._drain_s > 0:
+            drained = self._around.gateway.drain_replica(self.spec.replica_id, self._drain_s)
+            await first_of(drained, body.process.exited.wait(), self._hurry.wait())
+
+    async def _pause(self, wait_s: float) -> None:
+        if wait_s > 0:
+            if self.state is not ReplicaState.FAILED:
+                self._enter(ReplicaState.FAILED, self._last_exit or "")
+            await first_of(asyncio.sleep(wait_s), self._stopping.wait())

@@ -1,0 +1,224 @@
+"""Everything the keeper keeps: gateway, warm parents and replicas, held against the desired state."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sizewise.backends.local.command import CommandRecord
+from sizewise.backends.local.desired import Desired
+from sizewise.backends.local.gateway import GatewayCommand, GatewayGuard
+from sizewise.backends.local.listener import address_of, bind, take_over
+from sizewise.backends.local.processes import reap_strays
+from sizewise.backends.local.replica import OomWatch, Replica, Surroundings
+from sizewise.backends.local.warm import Folders, WarmParents
+from sizewise.protocols.backend import (
+    Action,
+    CommandSpec,
+    ProcessObserved,
+    PublishModel,
+    ReplicaSpec,
+    StartReplica,
+    StopReplica,
+    WithdrawModel,
+)
+from sizewise.protocols.control import Message
+from sizewise.protocols.errors import UnavailableError
+from sizewise.protocols.serde import loads
+
+log = logging.getLogger(__name__)
+
+LEFTOVER_DRAIN_S = 30.0
+REAP_AGAIN_S = 0.5
+PRESTARTED = frozenset({"onnx"})
+"""Runtimes whose warm parent starts when a model is published: the others weigh more and start when needed."""
+
+
+class Supervisor:
+    """``begin`` or ``adopt_to_end`` first; then ``apply``, ``drain``, ``shutdown``."""
+
+    def __init__(self, folders: Folders, *, gateway_arguments: tuple[str, ...] = ()) -> None:
+        self.folders = folders
+        self.desired = Desired()
+        self.replicas: dict[str, Replica] = {}
+        """Those that exist, draining ones included."""
+        self.warm = WarmParents(folders)
+        command = GatewayCommand(run_dir=folders.run_dir, state_dir=folders.state_dir, arguments=gateway_arguments)
+        self.gateway = GatewayGuard(command, self._gateway_changed)
+        self.publish: Callable[[Message], None] = lambda _: None
+        self._around = Surroundings(
+            folders=folders, gateway=self.gateway, warm=self.warm, oom=OomWatch(), changed=self._replica_changed
+        )
+        self._saving = asyncio.Lock()
+        self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def _desired_path(self) -> Path:
+        return self.folders.run_dir / "desired.json"
+
+    async def begin(self, host: str, port: int) -> None:
+        """Take over what runs, or begin anew. Raises UnavailableError when the port cannot be had."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
+        gateway_socket = self.folders.run_dir / "gateway.sock"
+        listener = await asyncio.to_thread(take_over, gateway_socket) or bind(host, port)
+        try:
+            self.desired = await asyncio.to_thread(Desired.load, self._desired_path)
+        except ValueError:
+            log.warning("desired.json cannot be read and is ignored: the controller will say what is to run")
+        await self.gateway.adopt()
+        await self.warm.adopt()
+        await self._adopt_replicas()
+        self.gateway.routes.models = dict(self.desired.models)
+        self.gateway.start(listener)
+        self._prestart()
+
+    async def adopt_to_end(self) -> None:
+        """Find everything that runs, in order to end it."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
+        await self.gateway.adopt()
+        await self.warm.adopt()
+        await self._adopt_replicas()
+
+    def identity(self, version: str) -> dict[str, Any]:
+        host, port = address_of(self.gateway.listener) if self.gateway.listener else ("", 0)
+        state_dir = str(self.folders.state_dir)
+        return {"pid": os.getpid(), "host": host, "port": port, "version": version, "state_dir": state_dir}
+
+    def processes(self) -> list[ProcessObserved]:
+        """All but the controller, without memory."""
+        found = [ProcessObserved(role="keeper", pid=os.getpid())]
+        if self.gateway.process is not None:
+            found.append(ProcessObserved(role="gateway", pid=self.gateway.process.pid))
+        for runtime, parent in self.warm.parents.items():
+            if parent.process is not None and not parent.process.exited.is_set():
+                found.append(ProcessObserved(role="warm", pid=parent.process.pid, model=runtime))
+        for replica in self.replicas.values():
+            if replica.body is not None:
+                role = "replica" if replica.spec.command is None else "command"
+                pid, spec = replica.body.process.pid, replica.spec
+                found.append(ProcessObserved(role=role, pid=pid, model=spec.model, version=spec.version))
+        return found
+
+    async def apply(self, actions: Sequence[Action]) -> None:
+        """Returns when the desired state is on disk and the gateway knows the models; replicas follow."""
+        self.desired.check(actions)
+        for action in actions:
+            if isinstance(action, StartReplica):
+                existing = self.replicas.get(action.spec.replica_id)
+                if existing is not None and action.spec.replica_id not in self.desired.replicas:
+                    raise UnavailableError(
+                        f"replica {action.spec.replica_id} is still being stopped: choose another id"
+                    )
+            self.desired.apply(action)
+            await self._act(action)
+        await self._save()
+
+    async def drain(self, model: str, drain_s: float) -> None:
+        """Stop every replica of the model; returns when they are gone."""
+        theirs = [replica for replica in self.replicas.values() if replica.spec.model == model]
+        await self.apply([StopReplica(replica_id=each.spec.replica_id, drain_s=drain_s) for each in theirs])
+        await asyncio.gather(*(replica.gone.wait() for replica in theirs))
+
+    async def shutdown(self, drain_s: float) -> None:
+        """End everything; ``drain_s`` bounds the wait for requests in flight."""
+        if drain_s > 0:
+            await self.gateway.drain(drain_s)
+        self.desired = Desired()
+        for replica in self.replicas.values():
+            replica.stop(min(drain_s, 1.0))  # nothing is in flight any more, or its time is over
+        await asyncio.gather(*(replica.gone.wait() for replica in tuple(self.replicas.values())))
+        await self.warm.close()
+        await self.gateway.close()
+        if self.gateway.listener is not None:
+            self.gateway.listener.close()
+        self._desired_path.unlink(missing_ok=True)
+
+    async def _act(self, action: Action) -> None:
+        if isinstance(action, StartReplica):
+            self._start(action.spec)
+        elif isinstance(action, StopReplica):
+            if (replica := self.replicas.get(action.replica_id)) is not None:
+                log.info("replica %s of %s is stopped: %s", action.replica_id, replica.spec.model, action.why)
+                replica.stop(action.drain_s)
+        elif isinstance(action, PublishModel):
+            await self.gateway.set_model(action.route)
+            self._prestart()
+        elif isinstance(action, WithdrawModel):
+            await self.gateway.remove_model(action.model)
+
+    def _start(self, spec: ReplicaSpec) -> None:
+        if spec.replica_id not in self.replicas:
+            replica = self.replicas[spec.replica_id] = Replica(spec, self._around)
+            replica.start()
+
+    def _prestart(self) -> None:
+        for runtime in PRESTARTED & {route.runtime for route in self.desired.models.values()}:
+            self._in_background(self.warm.of(runtime).prepare())
+
+    def _in_background(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _save(self) -> None:
+        async with self._saving:
+            await asyncio.to_thread(self.desired.save, self._desired_path)
+
+    async def _adopt_replicas(self) -> None:
+        """What is desired goes on under the same pid, or is started; what is not is stopped."""
+        strays = {spec.replica_id: spec for spec in self._found() if spec.replica_id not in self.desired.replicas}
+        everything = {**strays, **self.desired.replicas}
+        for replica_id, spec in everything.items():
+            self.replicas[replica_id] = Replica(spec, self._around)
+        adopted = await asyncio.gather(*(replica.adopt() for replica in tuple(self.replicas.values())))
+        for replica, alive in zip(tuple(self.replicas.values()), adopted, strict=True):
+            if replica.spec.replica_id in strays:
+                if not alive:
+                    del self.replicas[replica.spec.replica_id]
+                    continue
+                replica.stop(LEFTOVER_DRAIN_S)
+            replica.start()
+
+    def _found(self) -> list[ReplicaSpec]:
+        """Who has left a trace in the run folder or with a warm parent."""
+        run_dir = self.folders.run_dir
+        ids = {path.name[2:-5]: "" for path in run_dir.glob("r-*.sock")}
+        for runtime, parent in self.warm.parents.items():
+            ids |= dict.fromkeys(parent.children, runtime)
+        found = [ReplicaSpec(replica_id=each, model="", version="", runtime=ids[each]) for each in ids]
+        for path in run_dir.glob("c-*.json"):
+            with contextlib.suppress(OSError, ValueError):
+                record = loads(CommandRecord, path.read_bytes())
+                found.append(
+                    ReplicaSpec(
+                        replica_id=record.replica_id,
+                        model=record.model,
+                        version=record.version,
+                        runtime="command",
+                        command=CommandSpec(argv=()),
+                    )
+                )
+        return found
+
+    def _replica_changed(self, replica: Replica, detail: str) -> None:
+        spec = replica.spec
+        if replica.gone.is_set():
+            self.replicas.pop(spec.replica_id, None)
+        state = "gone" if replica.gone.is_set() else str(replica.state)
+        event = {"event": "replica", "replica_id": spec.replica_id, "model": spec.model, "state": state}
+        self.publish({**event, "detail": detail})
+
+    def _gateway_changed(self, detail: str) -> None:
+        self.publish({"event": "gateway", "detail": detail})
+
+    def _reap(self) -> None:
+        known = {each.pid for each in self.processes()}
+        for parent in self.warm.parents.values():
+            if parent.process is not None:
+                known.add(parent.process.pid)
+        if reap_strays(known):
+            asyncio.get_running_loop().call_later(REAP_AGAIN_S, self._reap)
