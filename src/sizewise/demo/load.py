@@ -65,7 +65,7 @@ def _call(model: DemoModel, rng: random.Random) -> Call:
 
 
 async def replay(
-    arrivals: list[Arrival], calls: dict[str, list[Call]], url: str, done: Callable[[Outcome], None]
+    arrivals: list[Arrival], calls: dict[str, list[Call]], *, url: str, done: Callable[[Outcome], None]
 ) -> None:
     """Send ``arrivals`` at their times; ``done`` is called with each outcome. Ends when all are answered."""
     limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
@@ -77,10 +77,10 @@ async def replay(
             if delay_s > 0:
                 await asyncio.sleep(delay_s)
             choices = calls[arrival.model]
-            group.create_task(_send(client, arrival, choices[i % len(choices)], done))
+            group.create_task(_send(client, arrival, choices[i % len(choices)], done=done))
 
 
-async def _send(client: httpx.AsyncClient, arrival: Arrival, call: Call, done: Callable[[Outcome], None]) -> None:
+async def _send(client: httpx.AsyncClient, arrival: Arrival, call: Call, *, done: Callable[[Outcome], None]) -> None:
     clock = asyncio.get_running_loop().time
     sent_s = clock()
     try:

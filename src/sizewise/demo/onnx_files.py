@@ -50,7 +50,7 @@ def write_random_mlp(path: Path, sizes: Sequence[int], *, seed: int, external: b
                 tensors.append(numpy_helper.from_array(weights, f"w{i}"))
             else:
                 tensors.append(_external(f"w{i}", weights.shape, offset=blob.tell(), length=weights.nbytes))
-                blob.write(memoryview(weights).cast("B"))
+                blob.write(weights.tobytes())
             tensors.append(numpy_helper.from_array(np.zeros(columns, np.float32), f"b{i}"))
     finally:
         if blob is not None:

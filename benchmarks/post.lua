@@ -1,0 +1,13 @@
+-- Post the file named by BODY_FILE over and over; print one line of JSON at the end.
+local file = assert(io.open(os.getenv("BODY_FILE"), "rb"))
+wrk.method = "POST"
+wrk.body = file:read("*a")
+wrk.headers["Content-Type"] = "application/json"
+file:close()
+
+function done(summary, latency, _)
+  local e = summary.errors
+  local errors = e.status + e.connect + e.read + e.write + e.timeout
+  local form = 'RESULT {"requests":%d,"us":%d,"p50_us":%d,"p99_us":%d,"errors":%d}\n'
+  io.write(form:format(summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), errors))
+end

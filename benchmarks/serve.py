@@ -1,0 +1,79 @@
+"""Requests/s, requests per core-second, p50 and p99 of a small ONNX model, beside plain FastAPI + ONNX Runtime.
+
+Same machine, same run, same body (v2 JSON, 64 floats), windows alternating, medians of three; FastAPI gets as many
+worker processes as Sizewise uses (gateway and replica: two). The load generator shares the machine.
+
+Usage: python benchmarks/serve.py [--seconds 5] [--repeats 3]
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import httpx
+from common import Sizewise, Window, free_port, median_window, row_of, save, server, tree, wrk
+
+from sizewise.demo.onnx_files import write_random_mlp
+
+CONNECTIONS = (1, 16, 64)
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
+        folder = Path(scratch)
+        model = folder / "small.onnx"
+        write_random_mlp(model, (64, 10), seed=7)
+        row = [round(0.01 * i, 2) for i in range(64)]
+        body = folder / "body.json"
+        tensor = {"name": "x", "shape": [1, 64], "datatype": "FP32", "data": row}
+        body.write_text(json.dumps({"inputs": [tensor]}))
+
+        scaling = {"min_replicas": 1, "max_replicas": 1}
+        ours = stack.enter_context(Sizewise({"models": {"small": {"uri": str(model), "scaling": scaling}}}))
+        port = free_port()
+        command = [sys.executable, "-m", "uvicorn", "fastapi_app:app", "--port", str(port), "--workers", "2"]
+        command += ["--no-access-log", "--log-level", "error"]
+        base = f"http://127.0.0.1:{port}"
+        pid = stack.enter_context(server(command, f"{base}/healthz", {"MODEL": str(model)}, HERE / "rivals"))
+        rivals = {
+            "sizewise": (f"{ours.url}/v2/models/small/infer", ours.pids("gateway", "replica")),
+            "fastapi lean, 2 workers": (f"{base}/lean", tree(pid)),
+            "fastapi ordinary, 2 workers": (f"{base}/ordinary", tree(pid)),
+        }
+        check_answers({label: url for label, (url, _) in rivals.items()}, body.read_bytes())
+        windows: dict[tuple[str, int], list[Window]] = defaultdict(list)
+        for connections in CONNECTIONS:
+            for repeat in range(options.repeats + 1):
+                for label, (url, pids) in rivals.items():
+                    seconds = options.seconds if repeat else 1.0
+                    window = wrk(url, body, connections=connections, seconds=seconds, pids=pids)
+                    if repeat:  # the first round warms up
+                        windows[label, connections].append(window)
+        rows = [row_of(label, median_window(found), connections=c) for (label, c), found in windows.items()]
+        save("serve_small_onnx", rows, note=f"medians of {options.repeats} windows of {options.seconds:g} s")
+
+
+def check_answers(urls: dict[str, str], body: bytes) -> None:
+    """All servers must give the same numbers before any is timed."""
+    answers = {}
+    for label, url in urls.items():
+        answer = httpx.post(url, content=body, headers={"content-type": "application/json"}, timeout=30)
+        answer.raise_for_status()
+        answers[label] = answer.json()["outputs"][0]["data"]
+    first = next(iter(answers.values()))
+    for label, data in answers.items():
+        assert len(data) == len(first), label
+        assert all(abs(a - b) < 1e-5 for a, b in zip(data, first, strict=True)), label
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""From the decision to start a replica until it is ready, for a 10 KB and a 1 GB ONNX model.
+
+Beside it, in the same run, the bare load: a new interpreter that has imported onnxruntime and creates the session and
+answers once (the time of the import is not counted). Page cache warm.
+
+Usage: python benchmarks/start.py [--repeats 5]
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+from common import Sizewise, save
+
+from sizewise.demo.onnx_files import write_random_mlp
+
+MODELS = {"small": (64, 32, 10), "large": (1024, 8192, 8192, 8192, 8192, 4096, 1000)}
+
+BARE = """
+import sys, time
+import numpy as np, onnxruntime as ort
+options = ort.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+started = time.perf_counter()
+session = ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+tensor = session.get_inputs()[0]
+session.run(None, {tensor.name: np.zeros((1, tensor.shape[1]), np.float32)})
+print(time.perf_counter() - started)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, sizes in MODELS.items():
+            folder = Path(scratch) / name
+            folder.mkdir()
+            path = folder / f"{name}.onnx"
+            write_random_mlp(path, sizes, seed=7, external=name == "large")
+            bare, ready, answered = [], [], []
+            with Sizewise({"models": {name: {"uri": str(path)}}}) as ours:
+                for _ in range(options.repeats):
+                    bare.append(bare_load_s(path))
+                    first, reported = cold_start_s(ours, name, sizes[0])
+                    answered.append(first)
+                    ready.append(reported)
+            rows.append(
+                {
+                    "model": name,
+                    "bytes": sum(f.stat().st_size for f in folder.iterdir()),
+                    "bare_load_s": round(statistics.median(bare), 4),
+                    "order_to_ready_s": round(statistics.median(ready), 4),
+                    "request_to_answer_s": round(statistics.median(answered), 4),
+                    "ready_to_bare": round(statistics.median(ready) / statistics.median(bare), 2),
+                }
+            )
+    save("start_replica", rows, note=f"medians of {options.repeats}; order_to_ready_s as status reports it")
+
+
+def bare_load_s(path: Path) -> float:
+    done = subprocess.run([sys.executable, "-c", BARE, str(path)], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def cold_start_s(ours: Sizewise, name: str, width: int) -> tuple[float, float]:
+    """Seconds from a request for a cold model to its answer, and the replica's own load time."""
+    httpx.post(f"{ours.url}/v2/repository/models/{name}/unload", timeout=60)
+    row = np.zeros(width).tolist()
+    body = {"inputs": [{"name": "x", "shape": [1, width], "datatype": "FP32", "data": row}]}
+    started = time.perf_counter()
+    httpx.post(f"{ours.url}/v2/models/{name}/infer", json=body, timeout=120).raise_for_status()
+    answered_s = time.perf_counter() - started
+    while True:
+        model = ours.status()["models"][0]
+        if model["load_s"] is not None and model["replicas"]["ready"]:
+            return answered_s, float(model["load_s"])
+
+
+if __name__ == "__main__":
+    main()
