@@ -185,6 +185,8 @@ class EventKind(enum.StrEnum):
     """The gateway came up (again)."""
     POISON = "poison"
     """A request that killed two replicas was given up."""
+    REPOSITORY = "repository"
+    """A client asked to load or unload ``model`` (v2 repository API); ``detail`` is ``load`` or ``unload``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
