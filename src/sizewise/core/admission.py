@@ -1,0 +1,102 @@
+"""Which requests are taken: a bounded queue, and no work on answers that would come too late.
+
+These classes are on the path of every request, so they keep plain attributes and do a few operations each. They are
+written to by one thread only, and are told the time rather than reading it.
+"""
+
+import math
+from dataclasses import dataclass
+
+MEMORY = 64.0
+"""Completions that the measured drain rate rests on; older ones fade."""
+
+EVIDENCE = 2.0
+"""The drain rate is believed for up to this multiple of the work ahead at which it was measured: beyond it, batching
+may well do better than anything seen so far."""
+
+SHORT_QUEUE = 2
+"""Requests per ready replica that are never too many: one in work and one behind it."""
+
+RETRY_MAX_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """A request refused on arrival: 429 when the queue is full, 503 when the answer would be late."""
+
+    status: int
+    retry_after_s: int
+    """Whole seconds, at least 1: the value of ``Retry-After``."""
+
+
+class Admission:
+    """Admits or sheds the requests of one model.
+
+    ``slo_s`` None leaves the queue bound and the timeout only. ``service_s`` is what one request alone is expected to
+    take, in seconds; it is corrected from completions. Shedding the doomed on arrival keeps a short overload from
+    poisoning what comes after it; the predicted wait is the work ahead over the measured drain rate (Little's law:
+    each completion shows n requests ahead of it or beside it leaving in t seconds).
+    """
+
+    __slots__ = ("_ahead", "_recovering", "_taken_s", "max_queue", "service_s", "slo_s", "timeout_s")
+
+    def __init__(self, *, max_queue: int, slo_s: float | None, service_s: float, timeout_s: float) -> None:
+        self.max_queue = max_queue
+        self.slo_s = slo_s
+        self.service_s = max(service_s, 1e-6)
+        self.timeout_s = timeout_s
+        self._ahead = 1.0
+        self._taken_s = self.service_s
+        self._recovering = False
+
+    def check(self, queued: int, outstanding: int, ready: int) -> Shed | None:
+        """None to take the request. ``queued`` wait here, ``outstanding`` are at ``ready`` replicas.
+
+        One that would start at once is always taken. So is one for a model without a ready replica, within the queue
+        bound; and until what was held meanwhile has been worked off, lateness refuses nobody.
+        """
+        if queued >= self.max_queue:
+            return Shed(429, self.retry_after_s(queued + outstanding))
+        if ready <= 0:
+            self._recovering = True
+            return None
+        ahead = queued + outstanding
+        if self._recovering and queued == 0:
+            self._recovering = False
+        if self.slo_s is None or ahead < SHORT_QUEUE * ready or self._recovering:
+            return None
+        wait_s = ahead * self._taken_s / self._ahead
+        if wait_s <= self.slo_s - self.service_s or ahead > EVIDENCE * self.work_ahead:
+            return None
+        return Shed(503, self.retry_after_s(ahead))
+
+    def done(self, ahead: int, seconds: float) -> None:
+        """Tells of an answer: ``ahead`` were queued or outstanding when it arrived, ``seconds`` it took in all.
+
+        Requests that were held for a cold model are not to be told: they waited for a load, not for work.
+        """
+        if not 0.0 <= seconds < math.inf:
+            return
+        n = ahead + 1
+        self._ahead += (n - self._ahead) / MEMORY
+        self._taken_s += (seconds - self._taken_s) / MEMORY
+        if ahead == 0:
+            self.service_s += (max(seconds, 1e-6) - self.service_s) / 16.0
+
+    @property
+    def drain_per_s(self) -> float:
+        """Requests per second that leave, as measured while about ``work_ahead`` were there."""
+        return self._ahead / max(self._taken_s, 1e-9)
+
+    @property
+    def work_ahead(self) -> float:
+        """Mean work ahead of the requests that the drain rate was measured with."""
+        return self._ahead
+
+    def retry_after_s(self, ahead: int) -> int:
+        """Seconds until the work ahead is done, rounded up, between 1 and 60."""
+        return min(RETRY_MAX_S, max(1, math.ceil(ahead / self.drain_per_s)))
+
+    def deadline_s(self, now_s: float, timeout_s: float | None = None) -> float:
+        """When a request that arrives now is given up: after its own timeout, else the model's."""
+        return now_s + (self.timeout_s if timeout_s is None else timeout_s)

@@ -1,0 +1,81 @@
+"""When a model that keeps dying is left alone, and for how long."""
+
+from dataclasses import dataclass, replace
+
+from sizewise.core.profiles import Memory
+
+FAILURES_IN_A_ROW = 3
+"""Deaths before ready, without a ready replica in between, that park a model."""
+
+DEATHS_MOST = 5
+DEATHS_WINDOW_S = 60.0
+"""More deaths than this in this time park it as well, ready or not."""
+
+PARK_FIRST_S = 10.0
+PARK_MOST_S = 600.0
+"""The first park, doubled each time up to the most. A replica that stays ready for as long ends the series."""
+
+MEMORY_AFTER_OOM = 1.5
+"""A death by lack of memory shows that what was known is too little, but not how much is enough."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrashHistory:
+    """Deaths of one version's replicas. Empty at first; every event returns a new value."""
+
+    deaths_s: tuple[float, ...] = ()
+    """Times of recent deaths, oldest first."""
+    in_a_row: int = 0
+    """Deaths before ready since a replica was last ready."""
+    parks: int = 0
+    parked_until_s: float | None = None
+    ready_since_s: float | None = None
+    memory_floor_bytes: int = 0
+    """Least private memory to reserve, learned from deaths by lack of it; 0 when none died so."""
+
+
+def after_death(
+    history: CrashHistory, now_s: float, *, was_ready: bool, memory_bytes: int = 0, out_of_memory: bool = False
+) -> CrashHistory:
+    """The history after one more death, parked or not.
+
+    ``memory_bytes``: the most private memory the replica was seen to hold; counts only for ``out_of_memory``.
+    """
+    history = _calmed(history, now_s)
+    deaths_s = (*(t for t in history.deaths_s if now_s - t <= DEATHS_WINDOW_S), now_s)
+    in_a_row = 0 if was_ready else history.in_a_row + 1
+    floor = history.memory_floor_bytes
+    if out_of_memory:
+        floor = max(floor, round(MEMORY_AFTER_OOM * max(memory_bytes, floor)))
+    died = replace(history, deaths_s=deaths_s, in_a_row=in_a_row, memory_floor_bytes=floor, ready_since_s=None)
+    if in_a_row < FAILURES_IN_A_ROW and len(deaths_s) <= DEATHS_MOST:
+        return died
+    until_s = now_s + min(PARK_MOST_S, PARK_FIRST_S * 2.0 ** min(history.parks, 16))
+    # After the park it gets one attempt: had it all of them again, each park would cost three more crashes
+    return replace(died, deaths_s=(), in_a_row=FAILURES_IN_A_ROW - 1, parks=history.parks + 1, parked_until_s=until_s)
+
+
+def after_ready(history: CrashHistory, now_s: float) -> CrashHistory:
+    """The history after a replica became ready."""
+    return replace(
+        _calmed(history, now_s), in_a_row=0, parked_until_s=None, ready_since_s=history.ready_since_s or now_s
+    )
+
+
+def parked_until_s(history: CrashHistory, now_s: float) -> float | None:
+    """When the model may be started again; None when it may now."""
+    until_s = history.parked_until_s
+    return until_s if until_s is not None and now_s < until_s else None
+
+
+def raised(memory: Memory, floor_bytes: int) -> Memory:
+    """The memory figures with at least ``floor_bytes`` for one replica."""
+    return memory if floor_bytes <= memory.peak_bytes else replace(memory, peak_bytes=floor_bytes)
+
+
+def _calmed(history: CrashHistory, now_s: float) -> CrashHistory:
+    """Parks are forgotten once a replica has been ready for the longest of them."""
+    since_s = history.ready_since_s
+    if since_s is not None and now_s - since_s >= PARK_MOST_S:
+        return replace(history, parks=0)
+    return history

@@ -1,0 +1,167 @@
+"""The decision: all models at once, purely, from what is seen to what should be."""
+
+from sizewise.core.arbitration import arbitrate
+from sizewise.core.budget import mapped_bytes, reserved_bytes
+from sizewise.core.fleet import (
+    FleetDecision,
+    FleetView,
+    ModelDecision,
+    ModelView,
+    Reason,
+    Refused,
+    ReplicaState,
+)
+from sizewise.core.observations import distrust_machine
+from sizewise.core.reasons import because
+from sizewise.core.sizing import expected_attainment
+from sizewise.core.targets import Plan, plan_of, state_of, stopping_order, useful_replicas
+
+_NOT_NEEDED = Refused(desired=1, reason=because("not_needed"))
+
+
+def decide(view: FleetView) -> FleetDecision:
+    """Desired replicas of every model, with reasons; ``start`` and ``stop`` are what to do about it now.
+
+    Deterministic, and independent of the order of the models. Scales nothing in on observations that are missing,
+    older than ``stale_after_s``, ahead of the clock or impossible. What it starts fits into the budget beside all that
+    exists now; what must be freed first is waited for. Source: reference design, sections 3.3 to 3.8.
+    """
+    broken = distrust_machine(view)
+    if broken is not None:
+        return _nothing_changes(view, broken)
+    decisions: dict[str, ModelDecision] = {}
+    plans: list[Plan] = []
+    for model in view.models:
+        if _asleep(model, view):
+            decisions[model.name] = _sleeping(model)
+        else:
+            plans.append(plan_of(model, view))
+    for plan in plans:
+        _release(plan)
+    planned = arbitrate(plans, view)
+    for plan in plans:
+        decisions[plan.model.name] = _decided(plan, view)
+    return FleetDecision(
+        at_s=view.now_s, models=tuple(decisions[m.name] for m in view.models), memory_planned_bytes=planned
+    )
+
+
+def _asleep(model: ModelView, view: FleetView) -> bool:
+    """Nothing runs and nothing asks: most models of a long catalogue, most of the time."""
+    demand = model.demand
+    return not (
+        model.replicas
+        or demand.burst_per_s
+        or demand.stable_per_s
+        or demand.queued
+        or demand.held
+        or demand.in_flight
+        or any(n for _, n in demand.envelope)
+        or model.policy.min_replicas > 0
+        or model.pinned is not None
+        or model.candidate is not None
+        or model.parked_until_s is not None
+    ) and (0 <= view.now_s - demand.observed_at_s <= view.stale_after_s and demand.idle_s >= 0)
+
+
+def _sleeping(model: ModelView) -> ModelDecision:
+    return ModelDecision(
+        name=model.name,
+        desired=0,
+        wanted=0,
+        reason=because("idle", idle_s=model.demand.idle_s),
+        refused=(_NOT_NEEDED,),
+    )
+
+
+def _nothing_changes(view: FleetView, why: Reason) -> FleetDecision:
+    reserved = sum(reserved_bytes(model) for model in view.models)
+    models = []
+    for model in view.models:
+        supply = (ReplicaState.STARTING, ReplicaState.LOADING, ReplicaState.READY)
+        live = sum(1 for r in model.replicas if r.version == model.version and r.state in supply)
+        models.append(ModelDecision(name=model.name, desired=live, wanted=live, reason=why, state=model.state))
+    planned = max(0, view.machine.overhead_bytes) + reserved
+    return FleetDecision(at_s=view.now_s, models=tuple(models), memory_planned_bytes=planned)
+
+
+def _release(plan: Plan) -> None:
+    """Stops what the model itself gives up: other versions, failed replicas, and those beyond the target."""
+    if not plan.trusted:
+        return
+    model = plan.model
+    for replica in model.replicas:
+        superseded = replica.version not in (model.version, model.candidate)
+        if replica.state is not ReplicaState.DRAINING and (superseded or replica.state is ReplicaState.FAILED):
+            plan.stop.append(replica.replica_id)
+    if model.candidate is not None:
+        # The old version serves until the controller has switched; its count is left alone
+        plan.target = max(plan.target, len(plan.live))
+        return
+    surplus = len(plan.live) - plan.target
+    if surplus > 0:
+        plan.stop.extend(r.replica_id for r in stopping_order(plan.live)[:surplus])
+
+
+def _decided(plan: Plan, view: FleetView) -> ModelDecision:
+    model = plan.model
+    own = plan.start if plan.start_version == model.version else 0
+    desired = len(plan.staying) + own + plan.waiting
+    expected = None
+    if plan.capacity is not None and plan.sized is not None:
+        expected = expected_attainment(plan.capacity, model.slo, desired, plan.sized.rate_per_s)
+    return ModelDecision(
+        name=model.name,
+        desired=desired,
+        wanted=plan.target,
+        reason=plan.reason,
+        start=plan.start,
+        start_version=plan.start_version if plan.start else "",
+        stop=tuple(plan.stop),
+        refused=_alternatives(plan, desired, expected, view),
+        expected_attainment=expected,
+        state=state_of(plan),
+    )
+
+
+def _alternatives(plan: Plan, desired: int, expected: float | None, view: FleetView) -> tuple[Refused, ...]:
+    """One replica fewer and one more, and why not; what a budget refused stands in for one more."""
+    refused: list[Refused] = []
+    if desired > 0:
+        refused.append(Refused(desired=desired - 1, reason=_why_not_fewer(plan, desired - 1)))
+    if plan.refused:
+        refused.extend(plan.refused)
+    elif plan.trusted:
+        refused.append(Refused(desired=desired + 1, reason=_why_not_more(plan, desired + 1, expected, view)))
+    return tuple(refused)
+
+
+def _why_not_fewer(plan: Plan, fewer: int) -> Reason:
+    if not plan.trusted or plan.target > plan.need or fewer < plan.floor:
+        return plan.reason
+    capacity, sized, slo = plan.capacity, plan.sized, plan.model.slo
+    if fewer == 0 or capacity is None or sized is None:
+        return because("cold_again", load_s=plan.load_s)
+    attained = expected_attainment(capacity, slo, fewer, sized.rate_per_s)
+    if attained is None or fewer * capacity.per_s <= sized.rate_per_s:
+        return because("overloaded", replicas=fewer, capacity_per_s=fewer * capacity.per_s, rate_per_s=sized.rate_per_s)
+    return because("late", replicas=fewer, late=1.0 - attained)
+
+
+def _why_not_more(plan: Plan, more: int, expected: float | None, view: FleetView) -> Reason:
+    model = plan.model
+    if plan.reason.code in {"parked", "unloaded", "max", "cpu"}:
+        return plan.reason
+    if more > model.policy.max_replicas:
+        rate = plan.sized.rate_per_s if plan.sized else 0.0
+        return because("max", most=model.policy.max_replicas, rate_per_s=rate)
+    useful = useful_replicas(model, view.machine.cpus)
+    if more > useful:
+        rate = plan.sized.rate_per_s if plan.sized else 0.0
+        threads = model.profile.threads
+        return because("cpu", most=int(useful), rate_per_s=rate, cpus=view.machine.cpus, threads=threads)
+    if expected is None or plan.capacity is None or plan.sized is None:
+        return _NOT_NEEDED.reason
+    better = expected_attainment(plan.capacity, model.slo, more, plan.sized.rate_per_s) or expected
+    size = model.profile.memory.replica_bytes + (mapped_bytes(model, model.version) if more == 1 else 0)
+    return because("no_gain", replicas=more, gain=max(0.0, better - expected), bytes=size)

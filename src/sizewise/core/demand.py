@@ -1,0 +1,209 @@
+"""What a model is asked for, from counters that are read now and then."""
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass, fields
+
+from sizewise.core.fleet import Demand
+
+BURST_S = 3.0
+"""Window of ``Demand.burst_per_s``: long enough for three readings, short enough to see a step at once."""
+
+STABLE_S = 60.0
+"""Window of ``Demand.stable_per_s`` and of the attainment."""
+
+RETURN_GAP_S = 1.0
+"""Gaps shorter than this are part of one use of the model and say nothing about when it will be used again."""
+
+_GAP_WEIGHT = 0.25
+_POINTS_MAX = 128
+_YOUNGEST_S = 0.5
+_SPACING = ((16.0, 0.4), (64.0, 3.0), (256.0, 12.0), (math.inf, 48.0))
+"""(age up to, seconds between points kept): history is thinned as it ages, so that it stays small for any length."""
+
+_NOTHING = (0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Counters of one model as the gateway showed them at one moment; they only grow while ``epoch`` is the same."""
+
+    at_s: float
+    epoch: str = ""
+    arrivals: int = 0
+    answered: int = 0
+    errors: int = 0
+    shed: int = 0
+    within_slo: int = 0
+    rows: int = 0
+    in_flight: int = 0
+    queued: int = 0
+    held: int = 0
+    last_arrival_s: float | None = None
+
+    @property
+    def finished(self) -> int:
+        """Requests that ended in a way that counts for or against the SLO."""
+        return self.answered + self.errors + self.shed
+
+    @property
+    def counters(self) -> tuple[float, ...]:
+        """Those whose history matters, in the order in which points keep them."""
+        return (self.arrivals, self.shed, self.rows, self.finished, self.within_slo)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemandState:
+    """What must be remembered between two readings of one model.
+
+    ``points`` are (time, counters...) with restarts of the gateway bridged, oldest first; ``answered`` and ``rows``
+    are taken together, so both are kept. ``maxima`` are the decayed most arrivals per window of ``windows_s``.
+    """
+
+    last: Reading | None = None
+    points: tuple[tuple[float, ...], ...] = ()
+    windows_s: tuple[float, ...] = ()
+    maxima: tuple[float, ...] = ()
+    last_arrival_s: float | None = None
+    gap_s: float | None = None
+    """Decayed mean of gaps of at least ``RETURN_GAP_S``."""
+
+
+def update(state: DemandState, reading: Reading, *, horizon_s: float = 64.0) -> DemandState:
+    """The state after ``reading``. ``horizon_s`` is the longest window of the envelope: the model's load time.
+
+    A reading that is not newer than the last, or that cannot be true (negative or not a number), changes nothing: the
+    demand then grows old, and an old demand never scales in. A new epoch or a counter that fell means that the gateway
+    began anew: what it counted since is added to what was known.
+    """
+    last = state.last
+    if not _plausible(reading) or (last is not None and reading.at_s <= last.at_s):
+        return state
+    totals = _totals(state, reading)
+    grew = bool(state.points) and totals[0] > state.points[-1][1]
+    arrival_s = _arrival_s(state, reading, grew=grew)
+    points = (*state.points, (reading.at_s, *totals))
+    if len(points) > _POINTS_MAX:
+        points = _thinned(points, max(4 * STABLE_S, 2 * horizon_s))
+    windows_s = _windows(horizon_s)
+    return DemandState(
+        last=reading,
+        points=points,
+        windows_s=windows_s,
+        maxima=_decayed_maxima(state, points, windows_s),
+        last_arrival_s=arrival_s,
+        gap_s=_gap(state, arrival_s),
+    )
+
+
+def demand(state: DemandState, now_s: float) -> Demand:
+    """What the readings up to now say. Without any reading it is infinitely old, so it never scales in."""
+    last = state.last
+    if last is None:
+        return Demand(observed_at_s=-math.inf)
+    stable = _since(state.points, STABLE_S)
+    stable_per_s = _rate(state.points, STABLE_S, stable[0])
+    finished = stable[3]
+    served = finished - stable[1]
+    plain_gap_s = 1.0 / stable_per_s if stable_per_s > 0 else math.inf
+    return Demand(
+        observed_at_s=last.at_s,
+        burst_per_s=_rate(state.points, BURST_S, _since(state.points, BURST_S)[0]),
+        stable_per_s=stable_per_s,
+        rows_per_request=max(1.0, stable[2] / served) if served >= 1 else 1.0,
+        in_flight=last.in_flight,
+        queued=last.queued,
+        held=last.held,
+        shed_per_s=_rate(state.points, BURST_S, _since(state.points, BURST_S)[1]),
+        idle_s=math.inf if state.last_arrival_s is None else max(0.0, now_s - state.last_arrival_s),
+        gap_s=plain_gap_s if state.gap_s is None else state.gap_s,
+        envelope=tuple(zip(state.windows_s, state.maxima, strict=True)),
+        attainment=min(1.0, stable[4] / finished) if finished >= 1 else None,
+    )
+
+
+def _plausible(reading: Reading) -> bool:
+    figures = [getattr(reading, f.name) for f in fields(reading) if f.name not in {"epoch", "last_arrival_s"}]
+    return all(math.isfinite(figure) and figure >= 0 for figure in figures)
+
+
+def _totals(state: DemandState, reading: Reading) -> tuple[float, ...]:
+    if state.last is None or not state.points:
+        # Counted in a time we know nothing of: a starting point, not a rate
+        return reading.counters
+    before = state.last.counters
+    known = state.points[-1][1:]
+    began_anew = reading.epoch != state.last.epoch or any(n < b for n, b in zip(reading.counters, before, strict=True))
+    if began_anew:
+        before = _NOTHING
+    return tuple(k + n - b for k, n, b in zip(known, reading.counters, before, strict=True))
+
+
+def _arrival_s(state: DemandState, reading: Reading, *, grew: bool) -> float | None:
+    said_s = reading.last_arrival_s
+    if said_s is not None and math.isfinite(said_s):
+        return min(said_s, reading.at_s)
+    return reading.at_s if grew else state.last_arrival_s
+
+
+def _gap(state: DemandState, arrival_s: float | None) -> float | None:
+    if arrival_s is None or state.last_arrival_s is None:
+        return state.gap_s
+    last = state.last
+    # Within one reading only the last arrival is known. The gap before its first one is at least the time that had
+    # been quiet when the reading before it was taken.
+    quiet_s = (last.at_s if last is not None else arrival_s) - state.last_arrival_s
+    gap_s = max(quiet_s, 0.0)
+    if arrival_s <= state.last_arrival_s or gap_s < RETURN_GAP_S:
+        return state.gap_s
+    return gap_s if state.gap_s is None else state.gap_s + _GAP_WEIGHT * (gap_s - state.gap_s)
+
+
+def _windows(horizon_s: float) -> tuple[float, ...]:
+    bounded_s = min(max(horizon_s, 1.0), 1024.0)
+    return tuple(2.0**k for k in range(math.ceil(math.log2(bounded_s)) + 1))
+
+
+def _decayed_maxima(
+    state: DemandState, points: tuple[tuple[float, ...], ...], windows_s: tuple[float, ...]
+) -> tuple[float, ...]:
+    """Most arrivals per window, halved in twice the window: a burst is remembered for as long as it matters."""
+    known = dict(zip(state.windows_s, state.maxima, strict=True))
+    passed_s = points[-1][0] - points[-2][0] if len(points) > 1 else 0.0
+    quiet = points[0][1] == points[-1][1]
+    maxima = []
+    for window_s in windows_s:
+        old = known.get(window_s, 0.0) * 0.5 ** (passed_s / max(BURST_S, 2 * window_s))
+        new = 0.0 if quiet else _since(points, window_s)[0]
+        maxima.append(max(new, old if old > 0.05 else 0.0))
+    return tuple(maxima)
+
+
+def _since(points: tuple[tuple[float, ...], ...], window_s: float) -> tuple[float, ...]:
+    """Growth of each counter over the last ``window_s`` seconds before the newest point."""
+    newest = points[-1]
+    start_s = newest[0] - window_s
+    i = bisect_left(points, (start_s,))
+    old = points[i][1:] if i < len(points) else newest[1:]
+    if 0 < i < len(points):
+        a, b = points[i - 1], points[i]
+        share = (start_s - a[0]) / (b[0] - a[0])
+        old = tuple(x + share * (y - x) for x, y in zip(a[1:], b[1:], strict=True))
+    return tuple(n - o for n, o in zip(newest[1:], old, strict=True))
+
+
+def _rate(points: tuple[tuple[float, ...], ...], window_s: float, count: float) -> float:
+    known_s = points[-1][0] - points[0][0]
+    # A history shorter than the window is all there is; one shorter than a reading would exaggerate
+    return count / min(window_s, max(known_s, _YOUNGEST_S))
+
+
+def _thinned(points: tuple[tuple[float, ...], ...], keep_s: float) -> tuple[tuple[float, ...], ...]:
+    now_s = points[-1][0]
+    kept: list[tuple[float, ...]] = []
+    for point in points[:-1]:
+        age_s = now_s - point[0]
+        spacing_s = next(spacing for limit, spacing in _SPACING if age_s <= limit)
+        if age_s <= keep_s and (not kept or point[0] - kept[-1][0] >= spacing_s):
+            kept.append(point)
+    return (*kept, points[-1])

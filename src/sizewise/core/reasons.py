@@ -1,0 +1,94 @@
+"""Reasons in words. Decisions carry a code and its numbers; the sentence is made when somebody asks for it."""
+
+from collections.abc import Mapping
+
+from sizewise.core.fleet import Reason
+from sizewise.core.units import format_bytes, format_seconds
+
+SENTENCES: Mapping[str, str] = {
+    # What the demand asks for
+    "idle": "no demand: last request {idle_s} ago",
+    "cold_request": "{held} waiting for a cold model: one replica is started",
+    "in_flight": "{in_flight} in flight: the replica stays",
+    "queue": "{rate_per_s} need {replicas} for waits to stay within the SLO",
+    "rate": "{rate_per_s} need {replicas} at the target utilization; the model has no SLO",
+    "slo_unreachable": "one call alone takes longer than the SLO; {rate_per_s} need {replicas} to keep up",
+    "envelope": "bursts as seen lately need {replicas}, since none could be started in time",
+    "backlog": "{queued} queued and {rate_per_s} arriving need {replicas} to drain in time",
+    # What holds replicas that are not needed
+    "hold": "{need} needed, but the need must stay lower for {hold_s}: {left_s} left",
+    "safe_removal": "{need} needed, but with fewer than {replicas} waits would come too close to the SLO",
+    "loading": "its load of about {load_s} is under way and is finished first",
+    "warm": "idle for {idle_s}, kept until {release_s}: loading takes {load_s}, holding takes {held_bytes}",
+    "released": "idle for {idle_s}, longer than the {release_s} that loading it again ({load_s}) is worth",
+    # What somebody set
+    "min": "min_replicas is {replicas}",
+    "max": "max_replicas {most} bounds what {rate_per_s} need",
+    "cpu": "{most} replicas of {threads} threads already use all {cpus} cores: more would add nothing for {rate_per_s}",
+    "pinned": "{replicas} asked for by hand",
+    "unloaded": "unloaded by hand",
+    "parked": "crash-looping: parked for another {left_s}",
+    # What cannot be believed: nothing is taken away
+    "stale": "observations are {age_s} old (limit {stale_after_s}): nothing is scaled in",
+    "unread": "demand could not be read: nothing is scaled in",
+    "future": "observations are {ahead_s} ahead of the clock: nothing is scaled in",
+    "absurd": "{figure} is {value}, which cannot be: nothing is scaled in",
+    # What the budgets say
+    "memory": "{need_bytes} needed, {free_bytes} free, and nothing of lower value can go",
+    "memory_wait": "{need_bytes} needed: waiting until replicas that are leaving have given back {short_bytes}",
+    "too_large": "one replica needs {need_bytes} with overhead, the budget is {have_bytes}",
+    "load_slot": "{loading} of {slots} loads at once are under way: it is next when one ends",
+    "cpu_busy": "all {cpus} cores are taken by demand of higher rank",
+    "evicted": "evicted for {claimant}: its value per byte was the lowest",
+    "over_budget": "replicas occupy {used_bytes} of {have_bytes}: the lowest value per byte goes",
+    # Versions
+    "rollout": "version {candidate} is loaded beside {version}",
+    "rollout_wait": "version {candidate} waits for its turn to load beside {version}",
+    "rollout_memory": "version {candidate} needs {need_bytes} beside {version}, {free_bytes} are free",
+    # Alternatives that were refused
+    "late": "with {replicas} a share of {late} would be late for waiting",
+    "overloaded": "{replicas} can serve {capacity_per_s}, {rate_per_s} arrive",
+    "cold_again": "the next request would wait about {load_s} for it to load",
+    "no_gain": "{replicas} would improve SLO attainment by {gain} only, for {bytes}",
+    "not_needed": "nothing asks for it",
+}
+"""One sentence for each code. Numbers are put in by name and formatted by the unit at the end of the name."""
+
+CODES = frozenset(SENTENCES)
+
+
+def because(code: str, **numbers: float | int | str) -> Reason:
+    """A reason, in one short line."""
+    return Reason(code=code, numbers=numbers)
+
+
+def render(reason: Reason) -> str:
+    """The reason as one sentence; an unknown code, of another version, is shown as it is with its numbers.
+
+    >>> render(because("min", replicas=2))
+    'min_replicas is 2'
+    """
+    shown = _Shown({name: _format(name, value) for name, value in reason.numbers.items()})
+    sentence = SENTENCES.get(reason.code)
+    if sentence is None:
+        return " ".join([reason.code, *(f"{name}={value}" for name, value in shown.items())])
+    return sentence.format_map(shown)
+
+
+class _Shown(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _format(name: str, value: float | int | str) -> str:
+    if isinstance(value, str) or value != value:  # noqa: PLR0124 - NaN is the one number that differs from itself
+        return str(value)
+    if name.endswith("bytes"):
+        return format_bytes(value)
+    if name.endswith("_per_s"):
+        return f"{value:.3g} requests/s"
+    if value in {float("inf"), float("-inf")}:
+        return "ever" if name.endswith("_s") else str(value)
+    if name.endswith("_s"):
+        return format_seconds(value)
+    return str(value) if isinstance(value, int) else f"{value:.3g}"

@@ -1,0 +1,272 @@
+"""How many replicas a demand needs: queue tail, arrival envelope over the load time, and backlog.
+
+Source of the three rules: reference design, section "how many replicas"; Erlang C with the heavy-traffic correction
+for general arrivals and service (Allen-Cunneen); the envelope over exactly the start-up lead is InferLine's
+(Crankshaw et al. 2020, SoCC).
+"""
+
+import math
+from dataclasses import dataclass
+
+from sizewise.core.demand import BURST_S
+from sizewise.core.fleet import Demand
+from sizewise.core.profiles import ModelProfile
+from sizewise.core.slo import Slo
+
+BATCH_SHARE_OF_SLO = 0.5
+"""One batch may take this share of the SLO: a request that just missed one waits for it, then for its own."""
+
+BATCH_GAIN = 0.10
+"""A larger batch must raise throughput by this much; otherwise it only makes requests wait for each other."""
+
+TAIL_SHARE = 0.3
+"""Share of the error budget that waiting may use up; the rest is for the tail of the service itself."""
+
+UTILIZATION = 0.8
+"""Share of capacity used where no SLO says more, or where the SLO cannot be met by any number of replicas."""
+
+TICK_S = 1.0
+"""Control interval: what a decision adds to the load time before a new replica can answer."""
+
+FEW_ARRIVALS = 4.0
+"""Arrivals in the burst window at which its rate is believed fully; one request alone is not a rate."""
+
+SLOW_LOAD_S = 10.0
+"""Load time from which the stable rate counts fully: what comes back slowly is not given up for a lull."""
+
+REPLICAS_LIMIT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """One replica that always runs its best batch."""
+
+    batch: int
+    service_s: float
+    """Median of one such batch."""
+    service_p95_s: float
+    per_s: float
+    """Requests per second when saturated; it meets the SLO at less."""
+    spread2: float
+    """Squared coefficient of variation of the service time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Replicas by each rule. ``replicas`` is the largest; ``rule`` names it."""
+
+    replicas: int
+    rule: str
+    rate_per_s: float
+    queue: int
+    envelope: int
+    backlog: int
+
+
+def capacity_of(profile: ModelProfile, slo: Slo | None, rows_per_request: float = 1.0) -> Capacity:
+    """Best batch of the measured curve inside the SLO, and what one replica does with it.
+
+    The largest batch that gains at least ``BATCH_GAIN`` in throughput over the best smaller one and, at its 95th
+    percentile, takes at most ``BATCH_SHARE_OF_SLO`` of the SLO. A model that cannot batch answers one request a call.
+    """
+    rows = max(rows_per_request, 1.0)
+    points = profile.curve.points
+    limit_s = math.inf if slo is None else BATCH_SHARE_OF_SLO * slo.latency_s
+    best = points[0]
+    p50_s = best.p50_s
+    p95_s = max(best.p95_s, p50_s)
+    chosen = (p50_s, p95_s)
+    if profile.facts.batchable:
+        for point in points[1:]:
+            # Noise may make a larger batch look faster; waiting for it never is
+            p50_s, p95_s = max(p50_s, point.p50_s), max(p95_s, point.p95_s, point.p50_s)
+            if p95_s > limit_s:
+                break
+            if point.batch * chosen[0] >= (1 + BATCH_GAIN) * best.batch * p50_s:
+                best, chosen = point, (p50_s, p95_s)
+    if rows > best.batch:
+        chosen = (profile.curve.p50_s(rows), profile.curve.p95_s(rows))
+    service_s = max(chosen[0], 1e-9)
+    service_p95_s = max(chosen[1], service_s)
+    sigma = math.log(service_p95_s / service_s) / 1.645  # of a lognormal with these two quantiles
+    return Capacity(
+        batch=best.batch,
+        service_s=service_s,
+        service_p95_s=service_p95_s,
+        per_s=max(best.batch, rows) / rows / service_s,
+        spread2=min(math.exp(sigma * sigma) - 1.0, 4.0),
+    )
+
+
+def slack_s(capacity: Capacity, slo: Slo) -> float:
+    """Seconds a request may wait and still meet the SLO; zero or less where it cannot be met.
+
+    With batches, half of the batch that is running is waited for on average before one's own begins.
+    """
+    residual_s = capacity.service_s / 2 if capacity.batch > 1 else 0.0
+    return slo.latency_s - capacity.service_p95_s - residual_s
+
+
+def erlang_c(servers: int, offered: float) -> float:
+    """Probability that an arrival waits, M/M/c with ``offered`` = arrivals/s x service time; 1 when overloaded.
+
+    >>> round(erlang_c(2, 1.0), 4)
+    0.3333
+    """
+    if offered >= servers:
+        return 1.0
+    blocked = 1.0
+    for n in range(1, servers + 1):
+        blocked = offered * blocked / (n + offered * blocked)
+    return _waiting(blocked, servers, offered)
+
+
+def late_share(capacity: Capacity, slo: Slo, replicas: int, rate_per_s: float) -> float:
+    """Share of requests that wait longer than the slack, with ``replicas`` sharing one queue.
+
+    C(c, a) exp(-(c mu - lambda) d 2 / (Ca^2 + Cs^2)) with Poisson arrivals (Ca = 1). Overloaded, the share that the
+    replicas cannot serve at all is late, and of the others half.
+    """
+    offered = rate_per_s / capacity.per_s
+    if offered <= 0:
+        return 0.0
+    if offered >= replicas:
+        return 1.0 - 0.5 * replicas / offered
+    return min(1.0, erlang_c(replicas, offered) * _decay(capacity, slack_s(capacity, slo), replicas, rate_per_s))
+
+
+def sustainable_per_s(capacity: Capacity, slo: Slo | None, replicas: int = 1) -> float:
+    """Requests per second that ``replicas`` answer inside the SLO; by utilization alone where there is none."""
+    if slo is None or slack_s(capacity, slo) <= 0:
+        return UTILIZATION * replicas * capacity.per_s
+    low, high = 0.0, replicas * capacity.per_s
+    for _ in range(40):
+        middle = (low + high) / 2
+        if replicas_for(capacity, slo, middle, limit=replicas + 1) <= replicas:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def replicas_for(
+    capacity: Capacity, slo: Slo | None, rate_per_s: float, *, limit: int = REPLICAS_LIMIT, share: float = TAIL_SHARE
+) -> int:
+    """Fewest replicas that keep waiting within ``share`` of the error budget at this rate, at most ``limit``."""
+    offered = rate_per_s / capacity.per_s
+    if offered <= 0:
+        return 0
+    d_s = slack_s(capacity, slo) if slo is not None else 0.0
+    if slo is None or d_s <= 0:
+        return min(limit, max(1, math.ceil(offered / UTILIZATION - 1e-9)))
+    allowed = share * slo.budget
+    # A busy single server makes an arrival wait longer than one service with probability a^2/2 (M/D/1, small a): the
+    # exponential tail below is far too pessimistic there and would give small loads a second replica
+    if d_s >= capacity.service_s and offered < 1 and offered * offered * (1 + capacity.spread2) / 2 <= allowed:
+        return 1
+    blocked = 1.0
+    for servers in range(1, limit):
+        blocked = offered * blocked / (servers + offered * blocked)
+        if servers > offered:
+            tail = _waiting(blocked, servers, offered) * _decay(capacity, d_s, servers, rate_per_s)
+            if tail <= allowed:
+                return servers
+    return limit
+
+
+def rate_of(demand: Demand, load_s: float) -> float:
+    """Requests per second to be ready for, now.
+
+    The burst rate as far as it rests on enough arrivals, the stable rate for the rest; never less than the stable rate
+    times load_s / ``SLOW_LOAD_S``, so that models that load quickly follow a lull and slow ones do not.
+    """
+    believed = min(1.0, demand.burst_per_s * BURST_S / FEW_ARRIVALS)
+    usual = min(demand.burst_per_s, demand.stable_per_s)
+    follow = usual + believed * (demand.burst_per_s - usual)
+    return max(follow, min(1.0, load_s / SLOW_LOAD_S) * demand.stable_per_s)
+
+
+def need_of(
+    capacity: Capacity,
+    slo: Slo | None,
+    demand: Demand,
+    *,
+    load_s: float,
+    supply_in_s: tuple[float, ...] = (),
+    limit: int = REPLICAS_LIMIT,
+    share: float = TAIL_SHARE,
+) -> Need:
+    """Replicas needed from now until one started now could answer.
+
+    ``supply_in_s``: for each replica there is, seconds until it is ready (0 when it is). Never fewer for more load.
+    """
+    lead_s = load_s + TICK_S
+    rate = rate_of(demand, load_s)
+    queue = replicas_for(capacity, slo, rate, limit=limit, share=share)
+    envelope = min(limit, _by_envelope(capacity, slo, demand, lead_s))
+    backlog = min(limit, _by_backlog(capacity, slo, demand, rate=rate, lead_s=lead_s, supply_in_s=supply_in_s))
+    replicas = max(queue, envelope, backlog)
+    rule = "queue" if replicas == queue else "backlog" if replicas == backlog else "envelope"
+    if rule == "queue" and (slo is None or slack_s(capacity, slo) <= 0):
+        rule = "rate" if slo is None else "slo_unreachable"
+    return Need(replicas, rule, rate, queue, envelope, backlog)
+
+
+def expected_attainment(capacity: Capacity, slo: Slo | None, replicas: int, rate_per_s: float) -> float | None:
+    """Share of requests expected inside the SLO; None without an SLO or without demand."""
+    if slo is None or rate_per_s <= 0:
+        return None
+    if replicas <= 0:
+        return 0.0
+    if capacity.service_s > slo.latency_s:
+        return 0.0
+    # Of the requests that do not wait, those whose service alone is too long are late
+    served = 0.95 if capacity.service_p95_s > slo.latency_s else 1.0
+    return max(0.0, served * (1.0 - late_share(capacity, slo, replicas, rate_per_s)))
+
+
+def _waiting(blocked: float, servers: int, offered: float) -> float:
+    """Erlang C from Erlang B."""
+    return servers * blocked / (servers - offered * (1.0 - blocked))
+
+
+def _decay(capacity: Capacity, d_s: float, servers: int, rate_per_s: float) -> float:
+    return math.exp(-max(servers * capacity.per_s - rate_per_s, 0.0) * max(d_s, 0.0) * 2 / (1.0 + capacity.spread2))
+
+
+def _by_envelope(capacity: Capacity, slo: Slo | None, demand: Demand, lead_s: float) -> int:
+    """Max over windows up to the lead of E(window) / (mu (window + slack)): nothing started now can help before."""
+    d_s = 0.0 if slo is None else slack_s(capacity, slo)
+    if d_s <= 0:
+        return 0
+    most = 0.0
+    before = (0.0, 0.0)
+    for window_s, arrivals in demand.envelope:
+        if window_s > lead_s:
+            part = (lead_s - before[0]) / (window_s - before[0])
+            partial = before[1] + part * (arrivals - before[1])
+            most = max(most, partial / (lead_s + d_s))
+            break
+        most = max(most, arrivals / (window_s + d_s))
+        before = (window_s, arrivals)
+    return math.ceil(most / capacity.per_s - 1e-9)
+
+
+def _by_backlog(
+    capacity: Capacity,
+    slo: Slo | None,
+    demand: Demand,
+    *,
+    rate: float,
+    lead_s: float,
+    supply_in_s: tuple[float, ...],
+) -> int:
+    """Replicas that serve the rate and drain what will still wait when a replica started now is ready."""
+    if demand.queued <= 0:
+        return 0
+    served = capacity.per_s * sum(max(0.0, lead_s - ready_s) for ready_s in supply_in_s)
+    waiting = demand.queued + rate * lead_s - served
+    if waiting <= 0:
+        return 0
+    drain_s = max(slo.latency_s if slo is not None else TICK_S, lead_s / 2)
+    return math.ceil((rate + waiting / drain_s) / capacity.per_s - 1e-9)

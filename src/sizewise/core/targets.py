@@ -1,0 +1,239 @@
+"""How many replicas one model should have, looked at alone: need, hold, release, bounds. Budgets come after."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sizewise.core.budget import mapped_bytes
+from sizewise.core.fleet import FleetView, ModelView, Reason, Refused, ReplicaState, ReplicaView
+from sizewise.core.observations import distrust
+from sizewise.core.reasons import because
+from sizewise.core.sizing import TAIL_SHARE, Capacity, Need, capacity_of, need_of
+from sizewise.core.warmth import break_even_s, hold_s, release_s
+
+SUPPLY = frozenset({ReplicaState.STARTING, ReplicaState.LOADING, ReplicaState.READY})
+"""States of replicas that answer or will: failed and draining ones do not."""
+
+ONE_AT_A_TIME_S = 60.0
+"""Models that load for longer give up one replica at a decision."""
+
+Peaks = tuple[tuple[float, int], ...]
+
+
+@dataclass(slots=True)
+class Plan:
+    """One model on its way through a decision. Later steps fill in ``start`` and ``stop`` and may change the reason."""
+
+    model: ModelView
+    live: list[ReplicaView]
+    """Supply of the current version."""
+    target: int
+    """Replicas to have: what is needed, and what is held although it is not."""
+    need: int
+    """Replicas to start for: never raised by a hold."""
+    reason: Reason
+    trusted: bool = True
+    """False: nothing may be taken away on these observations."""
+    capacity: Capacity | None = None
+    sized: Need | None = None
+    floor: int = 0
+    peaks: Peaks = ()
+    start: int = 0
+    start_version: str = ""
+    waiting: int = 0
+    """Granted, but not to be started at this moment."""
+    denied: int = 0
+    stop: list[str] = field(default_factory=list)
+    evicted: int = 0
+    refused: list[Refused] = field(default_factory=list)
+
+    @property
+    def load_s(self) -> float:
+        return self.model.profile.load.total_s
+
+    @property
+    def cold_request(self) -> bool:
+        """Somebody waits for the first replica."""
+        return not self.live and (self.model.demand.queued > 0 or self.model.demand.held > 0)
+
+    @property
+    def staying(self) -> list[ReplicaView]:
+        """Supply that has not been told to stop."""
+        return [r for r in self.live if r.replica_id not in self.stop] if self.stop else self.live
+
+
+def plan_of(model: ModelView, view: FleetView) -> Plan:
+    """Target, need and reason for one model, before it meets the others."""
+    live = [r for r in model.replicas if r.version == model.version and r.state in SUPPLY]
+    floor = min(max(model.policy.min_replicas, model.pinned or 0), max(model.policy.max_replicas, 0))
+    doubt = distrust(model, view)
+    if doubt is not None:
+        plan = Plan(model, live, max(len(live), floor), max(len(live), floor), doubt, trusted=False, floor=floor)
+        plan.peaks = _peaks_in(model.state) or ()
+    elif model.pinned == 0:
+        plan = Plan(model, live, 0, 0, because("unloaded"))
+    else:
+        plan = _sized(model, view, live, floor)
+    return _parked(plan, view.now_s)
+
+
+def useful_replicas(model: ModelView, cpus: float) -> float:
+    """Most replicas that add capacity: each keeps ``threads`` cores busy while it computes.
+
+    Of a server that the user brings it is not known that it computes; it may wait for something else.
+    """
+    if model.profile.facts.runtime == "command":
+        return math.inf
+    return max(1, int(cpus // max(model.profile.threads, 1)))
+
+
+def stopping_order(replicas: Iterable[ReplicaView]) -> list[ReplicaView]:
+    """First to go first: those not ready yet, then the longest idle; routing keeps the others busy."""
+    return sorted(
+        replicas,
+        key=lambda r: (r.state is ReplicaState.READY, -r.idle_s, r.outstanding, -r.ready_at_s, r.replica_id),
+    )
+
+
+def state_of(plan: Plan) -> Mapping[str, object]:
+    """What the next decision must be handed back."""
+    return {"peaks": [list(p) for p in plan.peaks]}
+
+
+def _sized(model: ModelView, view: FleetView, live: list[ReplicaView], floor: int) -> Plan:
+    capacity = capacity_of(model.profile, model.slo, model.demand.rows_per_request)
+    useful = useful_replicas(model, view.machine.cpus)
+    most = min(max(model.policy.max_replicas, 0), useful)
+    ask = _Ask(model, capacity, view.now_s, live, int(most) + 1)
+    sized = ask.need(TAIL_SHARE)
+    wanted, reason = _wanted(model, sized)
+    if wanted > most:
+        rule = "cpu" if useful < model.policy.max_replicas else "max"
+        wanted = int(most)
+        threads, cpus = model.profile.threads, view.machine.cpus
+        reason = because(rule, most=wanted, rate_per_s=sized.rate_per_s, cpus=cpus, threads=threads)
+    plan = Plan(model, live, wanted, wanted, reason, capacity=capacity, sized=sized, floor=floor)
+    _hold(plan, view.now_s)
+    if plan.target < len(live):
+        _keep_safe(plan, ask, int(most))
+    if live and plan.target == 0:
+        _keep_warm(plan, view)
+    if plan.target < len(live) - 1 and plan.load_s > ONE_AT_A_TIME_S:
+        plan.target = len(live) - 1
+    if floor > plan.need:
+        plan.need = floor
+        if floor > plan.target:
+            plan.target = floor
+            rule = "pinned" if (model.pinned or 0) >= floor else "min"
+            plan.reason = because(rule, replicas=floor)
+    return plan
+
+
+@dataclass(slots=True)
+class _Ask:
+    """The sizing question of one model; asked once, and once more, more strictly, before a replica goes."""
+
+    model: ModelView
+    capacity: Capacity
+    now_s: float
+    live: list[ReplicaView]
+    limit: int
+
+    def need(self, share: float) -> Need:
+        return need_of(
+            self.capacity,
+            self.model.slo,
+            self.model.demand,
+            load_s=self.model.profile.load.total_s,
+            supply_in_s=tuple(max(0.0, r.ready_at_s - self.now_s) for r in self.live),
+            limit=self.limit,
+            share=share,
+        )
+
+
+def _wanted(model: ModelView, sized: Need) -> tuple[int, Reason]:
+    demand = model.demand
+    if sized.replicas == 0:
+        if demand.held > 0 or demand.queued > 0:
+            return 1, because("cold_request", held=max(demand.held, demand.queued))
+        if demand.in_flight > 0:
+            return 1, because("in_flight", in_flight=demand.in_flight)
+        return 0, because("idle", idle_s=demand.idle_s)
+    if sized.replicas == 1 and demand.held > 0:
+        return 1, because("cold_request", held=demand.held)
+    reason = because(sized.rule, rate_per_s=sized.rate_per_s, replicas=sized.replicas, queued=demand.queued)
+    return sized.replicas, reason
+
+
+def _hold(plan: Plan, now_s: float) -> None:
+    """Scale-in waits: the highest need of the last hold stays, as far as its replicas exist."""
+    wait_s = hold_s(plan.load_s)
+    known = _peaks_in(plan.model.state)
+    if known is None or any(at_s > now_s for at_s, _ in known):
+        # The first decision on what runs already, after a restart say: what it needed before is not known
+        known = ((now_s, len(plan.live)),)
+    recent = [p for p in known if now_s - wait_s < p[0] and p[1] > plan.need]
+    if plan.need > 0:
+        recent.append((now_s, plan.need))
+    plan.peaks = tuple(recent)
+    held = min(len(plan.live), max((n for _, n in recent), default=0))
+    if held > plan.target:
+        since_s = max(t for t, n in recent if n >= held)
+        plan.target = held
+        plan.reason = because("hold", need=plan.need, left_s=since_s + wait_s - now_s, hold_s=wait_s)
+
+
+def _keep_safe(plan: Plan, ask: _Ask, most: int) -> None:
+    """A replica goes only if without it the rule still holds at half the allowed lateness."""
+    strict = min(ask.need(TAIL_SHARE / 2).replicas, most, len(plan.live))
+    if strict > plan.target:
+        plan.target = strict
+        plan.reason = because("safe_removal", need=plan.need, replicas=strict)
+
+
+def _keep_warm(plan: Plan, view: FleetView) -> None:
+    """The last replica goes once it has been idle for longer than coming back is worth."""
+    demand, memory = plan.model.demand, plan.model.profile.memory
+    pending = [r for r in plan.live if r.state is not ReplicaState.READY]
+    if len(pending) == len(plan.live):
+        plan.target = 1
+        plan.reason = because("loading", load_s=plan.load_s)
+        return
+    idle_s = min(demand.idle_s, view.now_s - max(r.ready_at_s for r in plan.live if r.state is ReplicaState.READY))
+    held = memory.replica_bytes + mapped_bytes(plan.model, plan.model.version)
+    machine_bytes = view.machine.memory_bytes
+    even_s = break_even_s(load_s=plan.load_s, held_bytes=held, machine_bytes=machine_bytes)
+    limit_s = release_s(load_s=plan.load_s, held_bytes=held, machine_bytes=machine_bytes, gap_s=demand.gap_s)
+    warm = idle_s < limit_s
+    plan.target = 1 if warm else 0
+    plan.reason = because(
+        "warm" if warm else "released",
+        idle_s=idle_s,
+        release_s=limit_s,
+        break_even_s=even_s,
+        load_s=plan.load_s,
+        held_bytes=held,
+    )
+
+
+def _parked(plan: Plan, now_s: float) -> Plan:
+    until_s = plan.model.parked_until_s
+    if until_s is not None and now_s < until_s:
+        plan.need = 0
+        plan.target = min(plan.target, len(plan.live))
+        plan.reason = because("parked", left_s=until_s - now_s)
+    return plan
+
+
+def _peaks_in(state: Mapping[str, object]) -> Peaks | None:
+    """Peaks from a state that may have been through JSON; None where there are none to read."""
+    raw = state.get("peaks")
+    if not isinstance(raw, Sequence) or isinstance(raw, str):
+        return None
+    peaks = []
+    for item in raw:
+        if isinstance(item, Sequence) and len(item) == 2:
+            at_s, count = item
+            if isinstance(at_s, int | float) and isinstance(count, int) and math.isfinite(at_s):
+                peaks.append((float(at_s), count))
+    return tuple(peaks)

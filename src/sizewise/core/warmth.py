@@ -1,0 +1,96 @@
+"""How long an idle replica stays, and which one goes first when memory is short.
+
+Source: ski rental (keep until holding has cost as much as coming back would; at most twice the best possible cost),
+and GreedyDual-Size / Landlord value per byte with a hazard of next use in place of the lifetime frequency.
+"""
+
+import math
+
+from sizewise.core.fleet import Demand
+from sizewise.core.profiles import Memory
+
+MIN_HOLD_S = 4.0
+"""A few readings: less would follow their noise."""
+
+LOADS_HELD = 30.0
+"""Idle at least this many load times: loading then costs at most 1/30 of the time a replica is of use."""
+
+NOTICED_S = 0.4
+"""A first answer later than this is noticed by whoever waits for it; a load within it costs nobody anything."""
+
+WAIT_PRICE = 240.0
+"""Seconds of a whole machine's memory that one second of waiting for a cold model is worth."""
+
+LEAST_SHARE = 0.05
+"""A replica is charged at least this share of the machine: a process costs more than its bytes."""
+
+MAX_HOLD_S = 3600.0
+
+HABIT_GAPS = 2.0
+HABIT_GAP_S = 10.0
+"""A model used at gaps up to this long is kept over two of them, whatever its size: it is expected back at once."""
+
+ACTIVE_S = 5.0
+"""A model whose last request is younger than this has traffic."""
+
+
+def hold_s(load_s: float) -> float:
+    """Seconds for which a lower need must last before replicas go: a few readings or a multiple of the load time."""
+    return min(MAX_HOLD_S, max(MIN_HOLD_S, LOADS_HELD * load_s))
+
+
+def break_even_s(*, load_s: float, held_bytes: int, machine_bytes: int) -> float:
+    """Idle seconds at which holding has cost as much as a reload would.
+
+    Reload: the noticed part of the wait, weighted by how large a part of the wait it is, times ``WAIT_PRICE``. Holding:
+    the share of the machine's memory. So a model that is back within ``NOTICED_S`` is not held on this account at all,
+    and one that loads for seconds is held for minutes, the longer the smaller it is.
+
+    >>> break_even_s(load_s=0.05, held_bytes=20 << 20, machine_bytes=4 << 30)
+    0.0
+    >>> round(break_even_s(load_s=2.0, held_bytes=512 << 20, machine_bytes=4 << 30))
+    2458
+    """
+    noticed_s = max(0.0, load_s - NOTICED_S)
+    if noticed_s == 0.0:
+        return 0.0
+    share = max(LEAST_SHARE, held_bytes / max(machine_bytes, 1))
+    return min(MAX_HOLD_S, WAIT_PRICE * noticed_s * (noticed_s / load_s) / share)
+
+
+def release_s(*, load_s: float, held_bytes: int, machine_bytes: int, gap_s: float = math.inf) -> float:
+    """Idle seconds after which the last replica goes: readings, load time, break-even or habit, whichever is longest.
+
+    ``gap_s`` is the mean gap between uses, infinite when it is not known.
+    """
+    habit_s = HABIT_GAPS * gap_s if gap_s <= HABIT_GAP_S else 0.0
+    even_s = break_even_s(load_s=load_s, held_bytes=held_bytes, machine_bytes=machine_bytes)
+    return max(hold_s(load_s), even_s, habit_s)
+
+
+def hazard_per_s(demand: Demand) -> float:
+    """Chance per second that the model is asked for next, 1 / (g + tau^2 / g): g mean gap, tau idle time so far.
+
+    It is the rate while the model is in use, half of it after one gap, and falls with the square of the time after.
+    """
+    if not math.isfinite(demand.gap_s) or demand.gap_s <= 0:
+        # Never a second use: as if the next were as far off as the last is past
+        return 0.0 if not math.isfinite(demand.idle_s) else 0.5 / max(demand.idle_s, 1.0)
+    idle_s = min(demand.idle_s, 1e9)
+    return 1.0 / (demand.gap_s + idle_s * idle_s / demand.gap_s)
+
+
+def has_traffic(demand: Demand) -> bool:
+    """In use now, or so recently that the next request is to be expected."""
+    return demand.in_flight > 0 or demand.queued > 0 or demand.idle_s < ACTIVE_S
+
+
+def value_per_byte(demand: Demand, *, load_s: float, held_bytes: int) -> float:
+    """Seconds of waiting that holding the model avoids, per second and byte: hazard x load time / bytes."""
+    rate = max(hazard_per_s(demand), demand.burst_per_s if has_traffic(demand) else 0.0)
+    return rate * max(load_s, 1e-3) / max(held_bytes, 1)
+
+
+def held_bytes(memory: Memory, mapped_bytes: int) -> int:
+    """What the last replica of a model occupies: its private memory and the weights that only it keeps mapped."""
+    return memory.replica_bytes + max(memory.mapped_bytes, mapped_bytes)
