@@ -13,7 +13,8 @@ offset type field
 4      u16  flags (`Flag`)
 6      u16  encoding of the body (`Encoding`); in RESULT too
 8      u64  request id, chosen by the sender of the request, unique per connection while unanswered
-16     u64  absolute deadline in nanoseconds of CLOCK_MONOTONIC, 0 for none; in RESULT: compute time in ns
+16     u64  absolute deadline in nanoseconds of CLOCK_MONOTONIC, 0 for none; in RESULT: time of its batch in ns,
+               decoding, computing and encoding together
 24     u32  json_bytes: length of the JSON part of a binary-tensor body, 0 when the body has one part
 28     u32  status: HTTP status of a RESULT; 0 in requests
 32     u16  target_bytes
@@ -57,7 +58,7 @@ class Kind(IntEnum):
 
 class Flag(IntFlag):
     LEAD = 1
-    """In RESULT: first answer of its batch, so summing compute time over LEAD frames counts each batch once."""
+    """In RESULT: first answer of its batch, so summing times and rows over LEAD frames counts each batch once."""
     ALONE = 2
     """In INFER: compute this one in a batch of its own (a retry after a replica died)."""
 
@@ -88,7 +89,7 @@ class Frame:
     encoding: int = 0
     flags: int = 0
     deadline_ns: int = 0
-    """In RESULT: compute time in ns."""
+    """In RESULT: time of its batch in ns."""
     json_bytes: int = 0
     status: int = 0
     batch: int = 0

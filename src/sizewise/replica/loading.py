@@ -1,0 +1,172 @@
+"""LOAD: from a message to a model that has answered once."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from sizewise.core.tensors import DATATYPE_BYTES, TensorSpec
+from sizewise.protocols.oip import RequestError, Signature
+from sizewise.protocols.oip.arrays import DTYPES, Array
+from sizewise.protocols.oip.encode import datatype_of
+from sizewise.replica import own
+from sizewise.runtimes import LoadedModel, ModelFiles, get_runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRequest:
+    """Body of a LOAD frame. ``target`` is ``model@version``."""
+
+    target: str
+    runtime: str
+    files: ModelFiles
+    max_batch: int = 1
+    self_check: bool = False
+
+    @property
+    def model(self) -> str:
+        return self.target.rpartition("@")[0] or self.target
+
+    @property
+    def version(self) -> str:
+        return self.target.rpartition("@")[2] if "@" in self.target else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    model: LoadedModel
+    signature: Signature
+    report: Mapping[str, Any]
+    """Body of the answer to LOAD."""
+
+
+class SelfCheckError(Exception):
+    """The model does not answer as it says it does."""
+
+
+def parse_load(body: bytes | memoryview) -> LoadRequest:
+    """Raises RequestError naming what is missing."""
+    try:
+        message = orjson.loads(body)
+        return LoadRequest(
+            target=str(message["target"]),
+            runtime=str(message["runtime"]),
+            files=ModelFiles(
+                path=Path(message["path"]),
+                entry=str(message["entry"]),
+                threads=max(1, int(message.get("threads", 1))),
+                inputs=_specs(message.get("inputs", ())),
+                outputs=_specs(message.get("outputs", ())),
+            ),
+            max_batch=max(1, int(message.get("max_batch", 1))),
+            self_check=bool(message.get("self_check", False)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RequestError(f"LOAD is not complete: {type(error).__name__} {error}") from error
+
+
+def _specs(items: Any) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(name=str(item["name"]), datatype=str(item["datatype"]), shape=tuple(map(int, item["shape"])))
+        for item in items
+    )
+
+
+def load(request: LoadRequest) -> Loaded:
+    """Load, warm up, weigh. Raises what the runtime raises, or SelfCheckError."""
+    base_bytes = own.rss_anon_bytes()
+    began_s = time.perf_counter()
+    fetch(request.files.path)
+    fetched_s = time.perf_counter()
+    model = get_runtime(request.runtime).load(request.files)
+    loaded_s = time.perf_counter()
+    problem = warm_up(model)
+    warm_s = time.perf_counter()
+    if problem and request.self_check:
+        raise SelfCheckError(problem)
+    own.release_memory()
+    declared = model.signature
+    signature = Signature(declared.inputs, declared.outputs, declared.casts, request.max_batch > 1)
+    total_bytes = own.rss_anon_bytes()
+    report = {
+        "load": {
+            "start_s": 0,
+            "fetch_s": fetched_s - began_s,
+            "load_s": loaded_s - fetched_s,
+            "warmup_s": warm_s - loaded_s,
+        },
+        "memory": {
+            "base_bytes": base_bytes,
+            "resident_bytes": max(0, total_bytes - base_bytes),
+            "mapped_bytes": own.mapped_bytes(request.files.path),
+            "per_request_bytes": 0,
+            "peak_bytes": total_bytes,
+        },
+        "inputs": [_json(spec) for spec in signature.inputs],
+        "outputs": [_json(spec) for spec in signature.outputs],
+        "warning": problem,
+    }
+    return Loaded(model=model, signature=signature, report=report)
+
+
+def _json(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
+
+
+def fetch(folder: Path) -> None:
+    """Ask the kernel to read the artifact ahead, all files at once."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(descriptor)
+
+
+def warm_up(model: LoadedModel) -> str | None:
+    """Answer zeros once, so that the first client does not pay for what is done once.
+
+    None when the outputs are as declared, or when the input is not known well enough to judge (a dimension besides
+    the batch varies, or it is text): then a refusal may be right. Otherwise what is wrong, in one line.
+    """
+    signature = model.signature
+    if not signature.inputs:
+        return None
+    judge = all(spec.datatype != "BYTES" and -1 not in spec.shape[1:] for spec in signature.inputs)
+    try:
+        outputs = model.run({spec.name: zeros(spec) for spec in signature.inputs}, ())
+        problem = mismatch(outputs, signature)
+    except MemoryError:
+        raise
+    except Exception as error:
+        words = " ".join(str(error).split())
+        problem = f"an input of zeros cannot be answered: {type(error).__name__}: {words}"
+    return problem if judge else None
+
+
+def zeros(spec: TensorSpec) -> Array:
+    """The smallest input of this kind."""
+    shape = tuple(1 if size < 0 else size for size in spec.shape)
+    if DATATYPE_BYTES[spec.datatype] is None:
+        return np.full(shape, b"", np.object_)
+    return np.zeros(shape, DTYPES[spec.datatype])
+
+
+def mismatch(outputs: Mapping[str, Array], signature: Signature) -> str | None:
+    """How outputs differ from what is declared."""
+    for spec in signature.outputs:
+        array = outputs.get(spec.name)
+        if array is None:
+            return f"output {spec.name!r} is declared and not given"
+        datatype = datatype_of(spec.name, array, signature)
+        if datatype != spec.datatype:
+            return f"output {spec.name!r} is declared {spec.datatype} and is {datatype}"
+        if not spec.accepts(array.shape):
+            return f"output {spec.name!r} is declared {list(spec.shape)} and is {list(array.shape)}"
+    return None

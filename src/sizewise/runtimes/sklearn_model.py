@@ -1,0 +1,98 @@
+"""scikit-learn estimators from skops files."""
+
+from typing import Any
+
+import numpy as np
+
+from sizewise.core.tensors import TensorSpec
+from sizewise.protocols.errors import RuntimeMissingError
+from sizewise.protocols.oip import RequestError, Signature
+from sizewise.protocols.oip.arrays import DATATYPES, Array
+from sizewise.runtimes.base import Arrays, LoadedModel, ModelFiles, asked, one_line, spec, text_array
+
+INPUT = "input"
+METHODS = ("predict", "predict_proba")
+
+
+class SklearnRuntime:
+    name = "sklearn"
+
+    def prepare(self) -> None:
+        _skops()
+        # What loading an estimator imports anyhow; in a warm parent it is paid once
+        import sklearn.ensemble
+        import sklearn.linear_model
+        import sklearn.pipeline
+        import sklearn.preprocessing  # noqa: F401
+
+    def load(self, files: ModelFiles) -> LoadedModel:
+        skops = _skops()
+        from sizewise.formats.trusted import SKLEARN_TRUSTED
+
+        try:
+            estimator = skops.load(files.file, trusted=list(SKLEARN_TRUSTED))
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise files.broken(error) from error
+        if not hasattr(estimator, "predict"):
+            raise files.broken(TypeError(f"{type(estimator).__name__} has no predict()"))
+        return SklearnModel(estimator, files)
+
+
+class SklearnModel:
+    def __init__(self, estimator: Any, files: ModelFiles) -> None:
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        # For the life of the process, which has no other use of these pools
+        threadpool_limits(limits=files.threads)
+        one_job(estimator)
+        self.signature = Signature(files.inputs or _inputs(estimator), files.outputs or _outputs(estimator), casts=True)
+        self._estimator = estimator
+        self._text = any(item.datatype == "BYTES" for item in self.signature.inputs)
+
+    def run(self, inputs: Arrays, outputs: tuple[str, ...]) -> dict[str, Array]:
+        table = next(iter(inputs.values()))
+        try:
+            data = text_array(table) if self._text else table
+            names = asked(outputs, self.signature)
+            return {name: np.asarray(getattr(self._estimator, name)(data)) for name in names}
+        except ValueError as error:
+            # How scikit-learn refuses data, NaN for one; a UnicodeDecodeError is one as well
+            raise RequestError(f"the model refuses this input: {one_line(error)}") from error
+
+
+def one_job(estimator: Any) -> None:
+    """Threads are counted by Sizewise: no estimator starts its own workers."""
+    if hasattr(estimator, "get_params"):
+        jobs = {name: 1 for name in estimator.get_params(deep=True) if name.split("__")[-1] == "n_jobs"}
+        estimator.set_params(**jobs)
+    for part in getattr(estimator, "estimators_", ()):
+        if hasattr(part, "n_jobs"):
+            part.n_jobs = 1
+
+
+def _inputs(estimator: Any) -> tuple[TensorSpec, ...]:
+    return (spec(INPUT, "FP64", -1, int(getattr(estimator, "n_features_in_", -1))),)
+
+
+def _outputs(estimator: Any) -> tuple[TensorSpec, ...]:
+    classes = getattr(estimator, "classes_", None)
+    if not isinstance(classes, np.ndarray):
+        datatype = "INT32" if hasattr(estimator, "cluster_centers_") else "FP64"
+        return (spec("predict", datatype, -1),)
+    label = spec("predict", DATATYPES.get(classes.dtype, "BYTES"), -1)
+    if not hasattr(estimator, "predict_proba"):
+        return (label,)
+    return (label, spec("predict_proba", "FP64", -1, len(classes)))
+
+
+def _skops() -> Any:
+    try:
+        import skops.io
+    except ImportError as error:
+        raise RuntimeMissingError("scikit-learn with skops", "sklearn") from error
+    return skops.io
+
+
+RUNTIME = SklearnRuntime()
