@@ -56,6 +56,9 @@ class Kind(IntEnum):
     """Answer what has been received, then exit with status 0."""
 
 
+_FIRST_KIND, _LAST_KIND = int(Kind.HELLO), int(Kind.STOP)
+
+
 class Flag(IntFlag):
     LEAD = 1
     """In RESULT: first answer of its batch, so summing times and rows over LEAD frames counts each batch once."""
@@ -140,51 +143,53 @@ class Decoder:
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the frames completed by ``data``. Bodies are copies and stay valid."""
-        source: bytes | bytearray = data
         if self._buffer:
             self._buffer += data
-            source = self._buffer
-        offset, size = 0, len(source)
-        frames: list[Frame] = []
-        while size - offset >= HEADER_BYTES:
-            fields = HEADER.unpack_from(source, offset)
-            self._check(fields)
-            start = offset + HEADER_BYTES
-            body_at = start + fields[9]
-            end = body_at + fields[11]
-            if end > size:
-                break
-            frames.append(
-                Frame(
-                    kind=fields[2],
-                    flags=fields[3],
-                    encoding=fields[4],
-                    request_id=fields[5],
-                    deadline_ns=fields[6],
-                    json_bytes=fields[7],
-                    status=fields[8],
-                    batch=fields[10],
-                    target=bytes(source[start:body_at]),
-                    body=bytes(source[body_at:end]),
-                )
-            )
-            offset = end
-        if source is self._buffer:
-            del self._buffer[:offset]
-        elif offset < size:
-            self._buffer += data[offset:]
+            with memoryview(self._buffer) as source:
+                frames, used = self._cut(source)
+            del self._buffer[:used]
+        else:
+            frames, used = self._cut(data)
+            if used < len(data):
+                self._buffer += memoryview(data)[used:]
         return iter(frames)
 
-    def _check(self, fields: tuple[Any, ...]) -> None:
+    def _cut(self, source: bytes | memoryview) -> tuple[list[Frame], int]:
+        """Whole frames at the start of ``source``, and how many bytes they are."""
+        offset, size = 0, len(source)
+        frames: list[Frame] = []
+        unpack, limit = HEADER.unpack_from, self._max_body_bytes
+        while size - offset >= HEADER_BYTES:
+            fields = unpack(source, offset)
+            magic, version, kind, flags, encoding, number, deadline_ns, json_bytes, status, target_n, batch, n = fields
+            if (
+                magic != MAGIC
+                or version != VERSION
+                or not _FIRST_KIND <= kind <= _LAST_KIND
+                or target_n > MAX_TARGET_BYTES
+                or not json_bytes <= n <= limit
+            ):
+                raise self._refused(fields)
+            start = offset + HEADER_BYTES
+            body_at = start + target_n
+            end = body_at + n
+            if end > size:
+                break
+            # By position and not by name, in the order of the fields of Frame: half the time
+            body, target = bytes(source[body_at:end]), bytes(source[start:body_at])
+            frames.append(Frame(kind, number, body, target, encoding, flags, deadline_ns, json_bytes, status, batch))
+            offset = end
+        return frames, offset
+
+    def _refused(self, fields: tuple[Any, ...]) -> FrameError:
         if fields[0] != MAGIC:
-            raise FrameError(f"frame starts with {fields[0]!r}, expected {MAGIC!r}")
+            return FrameError(f"frame starts with {fields[0]!r}, expected {MAGIC!r}")
         if fields[1] != VERSION:
-            raise FrameError(f"frame protocol {fields[1]} is not supported, this side speaks {VERSION}")
+            return FrameError(f"frame protocol {fields[1]} is not supported, this side speaks {VERSION}")
         if not Kind.HELLO <= fields[2] <= Kind.STOP:
-            raise FrameError(f"unknown frame kind {fields[2]}")
+            return FrameError(f"unknown frame kind {fields[2]}")
         if fields[9] > MAX_TARGET_BYTES:
-            raise FrameError(f"target of {fields[9]} bytes is over the limit of {MAX_TARGET_BYTES}")
+            return FrameError(f"target of {fields[9]} bytes is over the limit of {MAX_TARGET_BYTES}")
         if fields[11] > self._max_body_bytes:
-            raise FrameError(f"body of {fields[11]} bytes is over the limit of {self._max_body_bytes}")
-        if fields[7] > fields[11]:
-            raise FrameError(f"JSON part of {fields[7]} bytes is longer than the body of {fields[11]}")
+            return FrameError(f"body of {fields[11]} bytes is over the limit of {self._max_body_bytes}")
+        return FrameError(f"JSON part of {fields[7]} bytes is longer than the body of {fields[11]}")

@@ -38,6 +38,7 @@ FLUSH_LIMIT_S = 5.0
 NO_SUCH_MODEL = 404
 STOPPING = 503
 _ALONE = int(Flag.ALONE)
+_INFER = int(Kind.INFER)
 _RESULT = int(Kind.RESULT)
 
 
@@ -75,7 +76,7 @@ class Connection(asyncio.Protocol):
             return
         now_ns = time.monotonic_ns()
         for frame in frames:
-            if frame.kind == Kind.INFER:
+            if frame.kind == _INFER:
                 pending = Pending(self, frame, alone=bool(frame.flags & _ALONE), arrived_ns=now_ns)
                 self._pending[frame.request_id] = pending
                 self._replica.accept(frame.target, pending)

@@ -27,10 +27,13 @@ class Signature:
     batchable: bool = False
     by_name: dict[str, TensorSpec] = field(init=False, repr=False, compare=False)
     output_names: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    heads: dict[tuple[str | int, ...], int] = field(init=False, repr=False, compare=False)
+    """Elements of (name, datatype, *shape) found to fit before, so that the rules are not gone through each time."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_name", {spec.name: spec for spec in self.inputs})
         object.__setattr__(self, "output_names", tuple(spec.name for spec in self.outputs))
+        object.__setattr__(self, "heads", {})
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ from sizewise.core.tensors import TensorSpec
 from sizewise.protocols.frames import Encoding
 from sizewise.protocols.oip.errors import RequestError, shown
 from sizewise.protocols.oip.request import InferRequest, Signature, Tensor
-from sizewise.protocols.oip.v2 import from_document, in_order, parse
-from sizewise.protocols.oip.values import MAX_RANK, check_shape, check_spec, from_json
+from sizewise.protocols.oip.v2 import NOTHING, from_document, in_order, parse
+from sizewise.protocols.oip.values import MAX_RANK, checked_head, from_json
 
 UNNAMED = "input"
 """Name of the only input of a model that declares none."""
@@ -22,7 +22,7 @@ def decode_v1(body: bytes | memoryview, *, signature: Signature) -> InferRequest
         raise RequestError('the body has neither "instances" nor "inputs"')
     inputs = document["inputs"]
     if type(inputs) is list and inputs and type(inputs[0]) is dict and "datatype" in inputs[0]:
-        return from_document(document, tail=memoryview(b""), signature=signature)
+        return from_document(document, tail=NOTHING, signature=signature)
     columns = inputs if type(inputs) is dict else {_only(signature).name: inputs}
     return _request(columns, signature, columns=True)
 
@@ -38,9 +38,8 @@ def decode_csv(body: bytes | memoryview, *, signature: Signature) -> InferReques
         raise RequestError(f"the body is not UTF-8: byte {error.start}") from error
     rows = [_csv_row(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     width = len(rows[0]) if rows else 0
-    shape = check_shape(name, [len(rows), width])
-    check_spec(name, "FP64", shape, signature=signature)
-    tensor = from_json(name, "FP64", shape=shape, data=rows)
+    shape, count = checked_head(name, "FP64", shape=[len(rows), width], signature=signature)
+    tensor = from_json(name, "FP64", shape=shape, count=count, data=rows)
     return InferRequest([tensor], _outputs(signature), Encoding.V1_JSON)
 
 
@@ -89,11 +88,10 @@ def _column(name: str, data: Any, signature: Signature) -> Tensor:
     while type(inner) is list and len(sizes) <= MAX_RANK:
         sizes.append(len(inner))
         inner = inner[0] if inner else None
-    shape = check_shape(name, sizes)
     spec = signature.by_name.get(name)
     datatype = spec.datatype if spec else _guess(inner)
-    check_spec(name, datatype, shape, signature=signature)
-    return from_json(name, datatype, shape=shape, data=data)
+    shape, count = checked_head(name, datatype, shape=sizes, signature=signature)
+    return from_json(name, datatype, shape=shape, count=count, data=data)
 
 
 def _guess(value: Any) -> str:

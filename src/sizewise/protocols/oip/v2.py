@@ -4,20 +4,19 @@ from typing import Any
 
 import orjson
 
-from sizewise.core.tensors import DATATYPE_BYTES
 from sizewise.protocols.frames import Encoding
 from sizewise.protocols.oip.errors import RequestError, shown
 from sizewise.protocols.oip.request import InferRequest, Signature, Tensor
 from sizewise.protocols.oip.values import (
     BINARY_ONLY,
-    check_shape,
-    check_spec,
+    checked_head,
     from_binary,
     from_json,
     names,
 )
 
 _VALUE_TYPES = frozenset({str, int, float, bool})
+NOTHING = memoryview(b"")
 _NO_PARAMETERS: dict[str, Any] = {}
 
 
@@ -36,9 +35,10 @@ def decode_v2(body: bytes | memoryview, *, json_bytes: int, signature: Signature
     """``json_bytes`` 0 means that all of the body is JSON."""
     if json_bytes > len(body):
         raise RequestError(f"the JSON part is said to have {json_bytes} bytes but the body has {len(body)}")
+    if not json_bytes:
+        return from_document(parse(body), tail=NOTHING, signature=signature)
     view = memoryview(body)
-    document = parse(view[:json_bytes] if json_bytes else body)
-    return from_document(document, tail=view[json_bytes:] if json_bytes else view[:0], signature=signature)
+    return from_document(parse(view[:json_bytes]), tail=view[json_bytes:], signature=signature)
 
 
 def from_document(document: dict[str, Any], *, tail: memoryview, signature: Signature) -> InferRequest:
@@ -104,18 +104,16 @@ def in_order(found: dict[str, Tensor], signature: Signature) -> list[Tensor]:
 
 def _input(entry: dict[str, Any], *, tail: memoryview, used: int, signature: Signature) -> tuple[Tensor, int]:
     """One tensor, and how much of the binary part is used after it."""
-    name, datatype = entry["name"], entry.get("datatype")
-    if type(datatype) is not str or datatype not in DATATYPE_BYTES:
-        raise RequestError(f"input {shown(name)}: datatype {shown(datatype)} is not one of {', '.join(DATATYPE_BYTES)}")
-    shape = check_shape(name, entry.get("shape"))
-    check_spec(name, datatype, shape, signature=signature)
-    parameters = _parameters(f"input {shown(name)}", entry)
+    name: str = entry["name"]
+    datatype: Any = entry.get("datatype")
+    shape, count = checked_head(name, datatype, shape=entry.get("shape"), signature=signature)
+    parameters = _parameters(f"input {shown(name)}", entry) if "parameters" in entry else _NO_PARAMETERS
     if "binary_data_size" not in parameters:
         if "data" not in entry:
             raise RequestError(f"input {shown(name)} has neither data nor binary_data_size")
         if datatype in BINARY_ONLY:
             raise RequestError(f"input {shown(name)}: {datatype} has no JSON form, send it as binary data")
-        return from_json(name, datatype, shape=shape, data=entry["data"]), used
+        return from_json(name, datatype, shape=shape, count=count, data=entry["data"]), used
     if "data" in entry:
         raise RequestError(f"input {shown(name)} has both data and binary_data_size: send one")
     size = parameters["binary_data_size"]
@@ -126,15 +124,15 @@ def _input(entry: dict[str, Any], *, tail: memoryview, used: int, signature: Sig
             f"input {shown(name)}: binary_data_size is {size} but {len(tail) - used} bytes are left after the JSON "
             "part: does Inference-Header-Content-Length say where it ends?"
         )
-    return from_binary(name, datatype, shape=shape, data=tail[used : used + size]), used + size
+    return from_binary(name, datatype, shape=shape, count=count, data=tail[used : used + size]), used + size
 
 
 def _outputs(
     entries: Any, parameters: dict[str, Any], signature: Signature
 ) -> tuple[tuple[str, ...], frozenset[str] | bool]:
     """Names asked for in the sender's order, and which of them as raw bytes."""
-    everything = _flag("the request", parameters, "binary_data_output")
-    if entries is None or entries == []:
+    everything = bool(parameters) and _flag("the request", parameters, "binary_data_output")
+    if not entries and (entries is None or entries == []):
         return signature.output_names, everything
     if type(entries) is not list:
         raise RequestError("outputs must be a list")

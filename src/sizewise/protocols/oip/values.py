@@ -31,6 +31,9 @@ LENGTH_BYTES = 4
 """Each BYTES element is preceded by its length."""
 _LENGTH = struct.Struct("<I")
 _BOOL = frozenset({bool})
+_INT = frozenset({int})
+MAX_HEADS = 256
+"""Heads remembered for each model."""
 
 
 def check_spec(name: str, datatype: str, shape: tuple[int, ...], *, signature: Signature) -> None:
@@ -67,13 +70,30 @@ def check_shape(name: str, shape: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def from_json(name: str, datatype: str, *, shape: tuple[int, ...], data: Any) -> Tensor:
-    """A tensor from flat or nested JSON values of exactly ``product(shape)`` elements."""
+def checked_head(name: str, datatype: Any, *, shape: Any, signature: Signature) -> tuple[tuple[int, ...], int]:
+    """The shape of an input and its number of elements, once name, datatype and shape fit the model."""
+    plain = type(shape) is list and type(datatype) is str and _INT.issuperset(map(type, shape))
+    if plain:
+        key = (name, datatype, *shape)
+        count = signature.heads.get(key)
+        if count is not None:
+            return key[2:], count
+    if type(datatype) is not str or datatype not in DATATYPE_BYTES:
+        raise RequestError(f"input {shown(name)}: datatype {shown(datatype)} is not one of {', '.join(DATATYPE_BYTES)}")
+    sizes = check_shape(name, shape)
+    check_spec(name, datatype, sizes, signature=signature)
+    count = prod(sizes)
+    if signature.inputs and len(signature.heads) < MAX_HEADS:
+        signature.heads[name, datatype, *sizes] = count
+    return sizes, count
+
+
+def from_json(name: str, datatype: str, *, shape: tuple[int, ...], count: int, data: Any) -> Tensor:
+    """A tensor from flat or nested JSON values of exactly ``count`` elements, the product of ``shape``."""
     if type(data) is not list:
         raise RequestError(f"input {shown(name)}: data must be a list, not {shown(data)}")
     if data and type(data[0]) is list:
         data = flatten(name, data, shape)
-    count = prod(shape)
     if len(data) != count:
         raise RequestError(f"input {shown(name)} has {len(data)} elements: shape {list(shape)} needs {shown(count)}")
     return Tensor(name, datatype, shape, pack(name, datatype, data))
@@ -132,9 +152,9 @@ def _fits(datatype: str, value: Any) -> bool:
     return type(value) is not bool
 
 
-def from_binary(name: str, datatype: str, *, shape: tuple[int, ...], data: memoryview) -> Tensor:
+def from_binary(name: str, datatype: str, *, shape: tuple[int, ...], count: int, data: memoryview) -> Tensor:
     """A tensor over raw bytes, without a copy. Raises RequestError when the bytes are not what the shape needs."""
-    count, size = prod(shape), DATATYPE_BYTES[datatype]
+    size = DATATYPE_BYTES[datatype]
     if size is None:
         return Tensor(name, datatype, shape, _split_bytes(name, data, count))
     if len(data) != count * size:
