@@ -9,8 +9,7 @@ from typing import Any, Protocol
 
 from sizewise.backends.local.link import ReplicaLink
 from sizewise.backends.local.processes import Process
-from sizewise.backends.local.procfs import prefer_in_oom
-from sizewise.backends.local.waiting import first_of, until_connected
+from sizewise.backends.local.waiting import until_connected
 from sizewise.backends.local.warm import Folders, WarmParent
 from sizewise.core.profiles import LoadTime
 from sizewise.protocols.backend import ReplicaSpec
@@ -22,7 +21,6 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 20.0
 EXIT_NEWS_S = 0.5
 """How long to wait for the parent's word on how its child ended."""
-OOM_SCORE = 600
 
 
 class Body(Protocol):
@@ -69,21 +67,20 @@ class ForkedBody:
         path = socket_of(folders.run_dir, spec.replica_id)
         path.unlink(missing_ok=True)
         process = await _forked(spec, parent)
-        prefer_in_oom(process.pid, OOM_SCORE)
         try:
             link = await until_connected(
                 lambda: ReplicaLink.connect(path), gone=process.exited, timeout_s=CONNECT_TIMEOUT_S, what="the replica"
             )
-            body = await cls._greeted(spec, process, link)
         except BaseException:
             process.kill()
             raise
+        body = cls(spec, process, link)
         body.parent, body.start_s = parent, time.monotonic() - ordered_s
         return body
 
     @classmethod
     async def adopt(cls, spec: ReplicaSpec, folders: Folders) -> "ForkedBody | None":
-        """The replica that listens for this id; None when there is none. One that does not greet is ended."""
+        """The replica that listens for this id, which may be loading or computing still; None when there is none."""
         path = socket_of(folders.run_dir, spec.replica_id)
         try:
             link = await ReplicaLink.connect(path)
@@ -91,41 +88,22 @@ class ForkedBody:
             path.unlink(missing_ok=True)
             return None
         try:
-            process = Process(link.pid)
+            return cls(spec, Process(link.pid), link)
         except ProcessLookupError:
             link.close()
             return None
-        try:
-            return await cls._greeted(spec, process, link)
-        except UnavailableError as error:
-            log.warning("replica %s is ended instead of adopted: %s", spec.replica_id, error)
-            link.close()
-            process.kill()
-            await process.exited.wait()
-            return None
-
-    @classmethod
-    async def _greeted(cls, spec: ReplicaSpec, process: Process, link: ReplicaLink) -> "ForkedBody":
-        await first_of(link.greet(), process.exited.wait())
-        if not link.hello:
-            raise UnavailableError("the replica ended before it said HELLO")
-        return cls(spec, process, link)
-
-    @property
-    def has_loaded(self) -> bool:
-        return bool(self._link.hello.get("models"))
 
     @property
     def route(self) -> dict[str, Any]:
         return {"socket": str(self._link.path)}
 
     async def make_ready(self) -> LoadTime | None:
-        """Load the model; None when it was loaded before, by order of an earlier keeper."""
-        if self.has_loaded:
-            return None
+        """Load the model. One that has it already, by order of an earlier keeper, only repeats its report."""
         limit_s = self._spec.load_timeout_s
         try:
-            report = await asyncio.wait_for(self._link.load(self._spec), limit_s)
+            async with asyncio.timeout(limit_s):
+                await self._link.greet()
+                report = await self._link.load(self._spec)
         except TimeoutError as error:
             raise UnavailableError(f"loading took longer than {limit_s:g} s: give it more, or a faster disk") from error
         return from_jsonable(LoadTime, {**report.get("load", {}), "start_s": self.start_s})

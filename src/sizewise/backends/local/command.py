@@ -24,7 +24,8 @@ from sizewise.protocols.serde import dumps, loads
 FIRST_PROBE_S = 0.02
 SLOWEST_PROBE_S = 0.25
 TIGHTEN_GRACE_S = 0.5
-OOM_SCORE = 600
+OOM_SCORE = 500
+"""As replicas of ours set for themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,8 @@ class CommandBody:
     def __init__(self, spec: ReplicaSpec, process: Process, *, record: CommandRecord, folders: Folders) -> None:
         self.process = process
         self.port: int | None = record.port
-        self.start_s = 0.0
+        self.start_s: float | None = None
+        """From the order to the running process; None when an earlier keeper started it."""
         self.log_from = 0
         """Where its output begins in a log that others wrote before."""
         self._spec = spec
@@ -114,7 +116,7 @@ class CommandBody:
         return {"port": self.port}
 
     async def make_ready(self) -> LoadTime | None:
-        """Wait for the ready path; the time since its start is what loading took."""
+        """Wait for the ready path; the time since its start is what loading took, unknown after adoption."""
         command, began_s = self._spec.command or CommandSpec(argv=()), time.monotonic()
         path, limit_s = command.ready_path, command.ready_timeout_s
         status: int | None = None
@@ -122,7 +124,9 @@ class CommandBody:
         while time.monotonic() - began_s < limit_s:
             status = await get_status(self.port or 0, path)
             if status is not None and counts_as_ready(path, status):
-                return LoadTime(start_s=self.start_s, load_s=time.monotonic() - began_s)
+                return (
+                    None if self.start_s is None else LoadTime(start_s=self.start_s, load_s=time.monotonic() - began_s)
+                )
             await first_of(self.process.exited.wait(), asyncio.sleep(pause_s))
             if self.process.exited.is_set():
                 raise UnavailableError("ended before it was ready")

@@ -45,6 +45,8 @@ def actions_from_json(values: Sequence[dict[str, Any]]) -> tuple[Action, ...]:
 class Desired:
     models: dict[str, ModelRoute] = field(default_factory=dict)
     replicas: dict[str, ReplicaSpec] = field(default_factory=dict)
+    draining: dict[str, ReplicaSpec] = field(default_factory=dict)
+    """No longer wanted, and perhaps not gone yet: a new keeper goes on draining them."""
 
     def check(self, actions: Sequence[Action]) -> None:
         """Raises UnavailableError when an id would come to mean another replica."""
@@ -60,7 +62,8 @@ class Desired:
         if isinstance(action, StartReplica):
             self.replicas[action.spec.replica_id] = action.spec
         elif isinstance(action, StopReplica):
-            self.replicas.pop(action.replica_id, None)
+            if (spec := self.replicas.pop(action.replica_id, None)) is not None:
+                self.draining[action.replica_id] = spec
         elif isinstance(action, PublishModel):
             self.models[action.route.model] = action.route
         else:

@@ -89,6 +89,15 @@ class GatewayGuard:
         self._client = client
         return True
 
+    async def routed(self) -> set[str]:
+        """Replicas that an adopted gateway knows, and that it must not lose for a moment."""
+        if self._client is None:
+            return set()
+        try:
+            return set((await self._client.call("traffic"))["replicas"])
+        except (UnavailableError, KeyError):
+            return set()
+
     def start(self, listener: socket.socket) -> None:
         self.listener = listener
         self._task = asyncio.ensure_future(self._keep())

@@ -93,13 +93,15 @@ def take_lock(run_dir: Path) -> TextIO:
 async def run(arguments: KeeperArguments, folders: Folders) -> None:
     finished = asyncio.Event()
     supervisor = Supervisor(folders, gateway_arguments=arguments.gateway_arguments)
+    socket_path = folders.run_dir / "keeper.sock"
     if arguments.stop:
+        socket_path.unlink(missing_ok=True)  # of a keeper that was killed
         await supervisor.adopt_to_end()
         await supervisor.shutdown(arguments.drain_s)
         return
     await supervisor.begin(arguments.host, arguments.port)
     operations = Operations(supervisor, finished)
-    server = ControlServer(folders.run_dir / "keeper.sock", operations.handle)
+    server = ControlServer(socket_path, operations.handle)
     supervisor.publish = server.publish
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):

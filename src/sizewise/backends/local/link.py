@@ -14,7 +14,6 @@ from sizewise.protocols.errors import UnavailableError
 from sizewise.protocols.frames import Decoder, Frame, FrameError, Kind, encode
 from sizewise.protocols.serde import to_jsonable
 
-HELLO_TIMEOUT_S = 10.0
 READ_BYTES = 65536
 
 
@@ -43,8 +42,7 @@ class ReplicaLink:
     def __init__(self, path: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.path = path
         self.pid = peer_pid(writer)
-        """The process that listens, from the kernel; also known when it does not answer."""
-        self.hello: dict[str, Any] = {}
+        """The process that listens, from the kernel: known also while it is too busy to say so."""
         self._reader = reader
         self._writer = writer
         self._decoder = Decoder()
@@ -59,16 +57,11 @@ class ReplicaLink:
             raise UnavailableError(f"nothing answers at {path.name}: {error.strerror or error}") from error
         return cls(path, reader, writer)
 
-    async def greet(self) -> dict[str, Any]:
-        """What the replica says of itself: ``replica_id``, ``pid``, ``models``."""
-        try:
-            frame = await asyncio.wait_for(self._next(), HELLO_TIMEOUT_S)
-        except TimeoutError as error:
-            raise UnavailableError(f"the replica sent no HELLO within {HELLO_TIMEOUT_S:g} s") from error
+    async def greet(self) -> None:
+        """Wait for HELLO, which a replica sends when it is not busy."""
+        frame = await self._next()
         if frame.kind != Kind.HELLO:
             raise UnavailableError(f"the replica began with frame kind {frame.kind}, expected HELLO")
-        self.hello = orjson.loads(frame.body)
-        return self.hello
 
     async def load(self, spec: ReplicaSpec) -> dict[str, Any]:
         """The replica's load report. Raises LoadFailedError with its reason."""

@@ -10,7 +10,7 @@ from sizewise.backends.local import procfs
 from sizewise.backends.local.backoff import Backoff
 from sizewise.backends.local.body import Body, ForkedBody
 from sizewise.backends.local.command import CommandBody
-from sizewise.backends.local.gateway import GatewayGuard
+from sizewise.backends.local.gateway import GatewayGuard, ReplicaRoute
 from sizewise.backends.local.link import LoadFailedError
 from sizewise.backends.local.waiting import first_of
 from sizewise.backends.local.warm import Folders, WarmParents
@@ -79,16 +79,10 @@ class Replica:
         folders = self._around.folders
         if self.spec.command is not None:
             self.body = CommandBody.adopt(self.spec, folders)
-            return self.body is not None
-        body = await ForkedBody.adopt(self.spec, folders)
-        if body is not None and not body.has_loaded:
-            # Its load was ordered by a keeper that has gone, and the answer went with it.
-            await body.stop(0)
-            body = None
-        if body is not None:
+        elif (body := await ForkedBody.adopt(self.spec, folders)) is not None:
             body.parent = self._around.warm.parent_of(self.spec.replica_id)
-        self.body = body
-        return body is not None
+            self.body = body
+        return self.body is not None
 
     def start(self) -> None:
         self._task = asyncio.ensure_future(self._live())
@@ -163,10 +157,14 @@ class Replica:
     async def _ready(self, body: Body) -> None:
         load = await body.make_ready()
         self._load = load or self._load
-        route = {"model": self.spec.model, "version": self.spec.version, **body.route}
         self._enter(ReplicaState.READY)
-        limit = self.spec.max_outstanding
-        await self._around.gateway.set_replica(self.spec.replica_id, {**route, "max_outstanding": limit})
+        await self._around.gateway.set_replica(self.spec.replica_id, self.route_of(body))
+
+    def route_of(self, body: Body) -> ReplicaRoute:
+        """What the gateway is told of it while it is ready."""
+        spec = self.spec
+        fixed = {"model": spec.model, "version": spec.version, "max_outstanding": spec.max_outstanding}
+        return {**fixed, **body.route}
 
     async def _note_death(self, body: Body) -> None:
         # The route goes first: how it died may take the warm parent a moment to tell.
@@ -199,7 +197,7 @@ class Replica:
         body = self.body
         if body is None:
             return
-        was_ready = self.state is not ReplicaState.LOADING
+        was_ready = self.spec.replica_id in self._around.gateway.routes.replicas
         if self._stopping.is_set():
             await self._drain(body, was_ready=was_ready)
         await self._around.gateway.remove_replica(self.spec.replica_id)

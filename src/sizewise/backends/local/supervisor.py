@@ -72,7 +72,6 @@ class Supervisor:
         await self.gateway.adopt()
         await self.warm.adopt()
         await self._adopt_replicas()
-        self.gateway.routes.models = dict(self.desired.models)
         self.gateway.start(listener)
         self._prestart()
 
@@ -170,17 +169,22 @@ class Supervisor:
 
     async def _adopt_replicas(self) -> None:
         """What is desired goes on under the same pid, or is started; what is not is stopped."""
-        strays = {spec.replica_id: spec for spec in self._found() if spec.replica_id not in self.desired.replicas}
-        everything = {**strays, **self.desired.replicas}
-        for replica_id, spec in everything.items():
-            self.replicas[replica_id] = Replica(spec, self._around)
-        adopted = await asyncio.gather(*(replica.adopt() for replica in tuple(self.replicas.values())))
-        for replica, alive in zip(tuple(self.replicas.values()), adopted, strict=True):
-            if replica.spec.replica_id in strays:
-                if not alive:
-                    del self.replicas[replica.spec.replica_id]
+        known = {**{spec.replica_id: spec for spec in self._found()}, **self.desired.draining, **self.desired.replicas}
+        self.desired.draining.clear()
+        routed = await self.gateway.routed()
+        self.gateway.routes.models = dict(self.desired.models)
+        replicas = [Replica(spec, self._around) for spec in known.values()]
+        await asyncio.gather(*(replica.adopt() for replica in replicas))
+        for replica in replicas:
+            replica_id = replica.spec.replica_id
+            if replica.body is not None and replica_id in routed and replica.spec.model:
+                # It was ready: a gateway that is told everything anew keeps its connection
+                self.gateway.routes.replicas[replica_id] = replica.route_of(replica.body)
+            if replica_id not in self.desired.replicas:
+                if replica.body is None:
                     continue
                 replica.stop(LEFTOVER_DRAIN_S)
+            self.replicas[replica_id] = replica
             replica.start()
 
     def _found(self) -> list[ReplicaSpec]:
@@ -208,6 +212,7 @@ class Supervisor:
         spec = replica.spec
         if replica.gone.is_set():
             self.replicas.pop(spec.replica_id, None)
+            self.desired.draining.pop(spec.replica_id, None)
         state = "gone" if replica.gone.is_set() else str(replica.state)
         event = {"event": "replica", "replica_id": spec.replica_id, "model": spec.model, "state": state}
         self.publish({**event, "detail": detail})

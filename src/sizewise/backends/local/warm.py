@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sizewise.backends.local.backoff import Backoff
+from sizewise.backends.local.logs import bound_log
 from sizewise.backends.local.processes import Process, spawn, words_of_status
 from sizewise.backends.local.procfs import prefer_in_oom
 from sizewise.backends.local.waiting import until_connected
@@ -59,8 +60,10 @@ class WarmParent:
     async def fork(self, replica_id: str, model: str) -> int:
         """Pid of a new replica process. Raises UnavailableError with the reason."""
         client = await self._connected()
-        log_path = str(self._folders.log_of(model))
-        answer = await client.call("fork", timeout_s=FORK_TIMEOUT_S, replica_id=replica_id, model=model, log=log_path)
+        log_path = self._folders.log_of(model)
+        bound_log(log_path)
+        order = {"op": "fork", "replica_id": replica_id, "model": model, "log": str(log_path)}
+        answer = await client.request(order, timeout_s=FORK_TIMEOUT_S)
         return int(answer["pid"])
 
     async def prepare(self) -> None:
