@@ -56,6 +56,7 @@ class _Book:
 class Counters:
     def __init__(self, kept: object = None) -> None:
         self._book = from_jsonable(_Book, kept) if kept else _Book()
+        self._sums: dict[str, Totals] = {}
 
     def absorb(self, snapshot: Snapshot, versions: Mapping[str, str]) -> None:
         """Add what is new. ``versions`` tells which version of each model serves."""
@@ -67,24 +68,31 @@ class Counters:
             version = versions.get(traffic.model)
             if version is None:
                 continue
-            now = totals_of(traffic)
-            new = now.minus(self._book.seen.get(traffic.model, Totals()))
+            now, before = totals_of(traffic), self._book.seen.get(traffic.model, Totals())
+            if now == before:
+                continue
+            new = now.minus(before)
             self._book.seen[traffic.model] = now
+            self._sums.pop(traffic.model, None)
             by_version = self._book.totals.setdefault(traffic.model, {})
             by_version[version] = by_version.get(version, Totals()).plus(new)
 
     def forget(self, model: str) -> None:
         """An undeployed model. What the gateway has counted so far stays seen, and is not counted a second time."""
         self._book.totals.pop(model, None)
+        self._sums.pop(model, None)
 
     def by_version(self, model: str) -> Mapping[str, Totals]:
         return self._book.totals.get(model, {})
 
     def total(self, model: str) -> Totals:
-        result = Totals()
-        for totals in self.by_version(model).values():
-            result = result.plus(totals)
-        return result
+        known = self._sums.get(model)
+        if known is None:
+            known = Totals()
+            for totals in self.by_version(model).values():
+                known = known.plus(totals)
+            self._sums[model] = known
+        return known
 
     def to_keep(self) -> object:
         return to_jsonable(self._book)

@@ -19,11 +19,15 @@ from sizewise.protocols.serde import dumps
 
 
 class Weigher(Protocol):
-    """What files say, and what is known or guessed of how they behave. Both block: they read files."""
+    """What files say, and what is known or guessed of how they behave. The first two block: they read files."""
 
     def inspect(self, path: Path) -> ModelFacts: ...
 
     def profile(self, version: VersionRecord) -> ModelProfile: ...
+
+    async def measure(self, record: ModelRecord, memory_bytes: int) -> ModelProfile:
+        """The full profile of what serves, within so much memory; does not block. Raises SizewiseError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +68,12 @@ class Deployer:
     async def deploy(self, wants: ModelSpec, *, origin: Origin, code_allowed: bool) -> ModelRecord:
         """The record as it is now; a change of version goes on beside. Raises SizewiseError, having changed nothing."""
         check_name(wants.name)
-        async with self._locks[wants.name]:
-            self._registry.holding += 1
-            try:
-                version = await asyncio.to_thread(self._prepare, wants, code_allowed=code_allowed)
-                record = self._merged(self._registry.find(wants.name), wants, version)
-                await self._registry.put(replace(record, origin="spec" if origin == "spec" else record.origin))
-            finally:
-                self._registry.holding -= 1
-        return self._registry.get(wants.name)
+        async with self._locks[wants.name], self._registry.holding():
+            version = await asyncio.to_thread(self._prepare, wants, code_allowed=code_allowed)
+            record = self._merged(self._registry.find(wants.name), wants, version)
+            record = replace(record, origin="spec" if origin == "spec" else record.origin)
+            await self._registry.put(record)
+            return record
 
     async def undeploy(self, name: str) -> None:
         async with self._locks[name]:

@@ -1,7 +1,8 @@
 """The models that are deployed, in memory and in the state; whoever waits for a change is told."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
 from sizewise.controller.records import ModelRecord
@@ -16,8 +17,8 @@ class Registry:
         self._state = state
         self._records: dict[str, ModelRecord] = {}
         self._changed = asyncio.Condition()
-        self.holding = 0
-        """Deploys under way: what they have stored is not yet referenced, and must not be taken for garbage."""
+        self._holding = 0
+        self._collecting = asyncio.Lock()
 
     async def open(self) -> None:
         self._records = await self._state.models()
@@ -57,6 +58,22 @@ class Registry:
         """The first true value of ``ready``, looked at after each change. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s), self._changed:
             return await self._changed.wait_for(ready)
+
+    @contextlib.asynccontextmanager
+    async def holding(self) -> AsyncIterator[None]:
+        """What is stored inside is not yet referenced, and is not taken for garbage."""
+        async with self._collecting:
+            self._holding += 1
+        try:
+            yield
+        finally:
+            self._holding -= 1
+
+    @contextlib.asynccontextmanager
+    async def collecting(self) -> AsyncIterator[bool]:
+        """Whether garbage may be collected inside; nothing is stored meanwhile."""
+        async with self._collecting:
+            yield self._holding == 0
 
     def hashes(self) -> set[str]:
         """Artifacts that somebody may need."""

@@ -64,7 +64,7 @@ class ModelStatus:
     profile_age_s: float | None
     """Since it was measured; None for an estimate."""
     figures: Mapping[str, Figure] = field(default_factory=dict)
-    """``load_s``, ``p50_s``, ``p95_s`` (of one call at batch 1) and ``memory_bytes`` (of one replica)."""
+    """``load_s``, ``p50_s[BATCH]``, ``p95_s[BATCH]``, ``replica_bytes`` and ``mapped_bytes``."""
     failure: str | None = None
     """Why it cannot be woken now."""
 
@@ -95,6 +95,8 @@ class Status:
     processes: tuple[ProcessStatus, ...]
     data_url: str = ""
     admin_url: str = ""
+    pid: int = 0
+    """Of the controller."""
     version: str = ""
     problems: tuple[str, ...] = ()
     """What could not be observed. Nothing scales in meanwhile."""

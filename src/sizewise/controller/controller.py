@@ -1,0 +1,352 @@
+"""The controller: reads, thinks, writes, every second and whenever something happens.
+
+The same class runs against a real machine, a fake and a simulator: backend, clock and identifiers are passed in.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sizewise.controller import status, watch
+from sizewise.controller.counters import Counters
+from sizewise.controller.deploy import Deployer, Difference, Weigher
+from sizewise.controller.housekeeping import Housekeeper
+from sizewise.controller.journal import Journal, effects_of, record_of
+from sizewise.controller.ledger import Ledger
+from sizewise.controller.reconcile import Surroundings as Wiring
+from sizewise.controller.reconcile import actions_of
+from sizewise.controller.records import ModelRecord, Rollout, VersionRecord
+from sizewise.controller.registry import Registry
+from sizewise.controller.report import Explanation, ModelStatus, Status
+from sizewise.controller.rollout import advance
+from sizewise.controller.spec import ModelSpec, Spec
+from sizewise.controller.state import StateStore
+from sizewise.controller.view import Budget, Surroundings, overhead_bytes, view_of
+from sizewise.core.decide import decide
+from sizewise.core.fleet import Demand, FleetDecision, FleetView, ReplicaState
+from sizewise.core.profiles import ModelProfile, Source
+from sizewise.core.reasons import render
+from sizewise.protocols.artifacts import ArtifactStore
+from sizewise.protocols.backend import (
+    Action,
+    Backend,
+    EventKind,
+    ModelRoute,
+    PublishModel,
+    Snapshot,
+    StopReplica,
+    WithdrawModel,
+)
+from sizewise.protocols.clock import Clock
+from sizewise.protocols.errors import SizewiseError, UnavailableError, UsageError
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+KEEP_EVERY_S = 10.0
+"""Counters and live figures are written this often: what is lost with a crash is less than that."""
+RECONNECT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a controller works with."""
+
+    backend: Backend
+    clock: Clock
+    state: StateStore
+    store: ArtifactStore
+    weigher: Weigher
+    unix_s: Callable[[], float]
+    """Time of day, for people to read."""
+    new_id: Callable[[], str]
+    """A short identifier for a replica, never given before."""
+    boot: str = ""
+    """Names this run of the machine: the monotonic clock begins anew with the next."""
+
+
+class Controller:
+    """``open`` first, then ``run``, or ``step`` by step."""
+
+    def __init__(self, parts: Parts, budget: Budget) -> None:
+        self._parts = parts
+        self.budget = budget
+        self.registry = Registry(parts.state)
+        self.counters = Counters()
+        self.ledger = Ledger(self.counters)
+        self.snapshot = Snapshot(at_s=parts.clock.now_s())
+        self.profiles: dict[str, ModelProfile] = {}
+        self.parking = watch.Parking()
+        self.stopping = asyncio.Event()
+        self.drain_s = 30.0
+        self._journal = Journal(parts.state)
+        self.data_url = ""
+        self.admin_url = ""
+        self._published: dict[str, ModelRoute] = {}
+        self._stepping = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._kept_at_s = parts.clock.now_s()
+        self._housekeeper = Housekeeper(
+            registry=self.registry,
+            store=parts.store,
+            weigher=parts.weigher,
+            memory_bytes=budget.memory_bytes,
+            since_s=parts.clock.now_s(),
+        )
+        self._deployer = Deployer(
+            registry=self.registry,
+            store=parts.store,
+            weigher=parts.weigher,
+            have_bytes=lambda: self.budget.memory_bytes - overhead_bytes(self.snapshot),
+            unix_s=parts.unix_s,
+        )
+
+    async def open(self) -> None:
+        """Take over what the state and the backend know."""
+        await self.registry.open()
+        self.counters = Counters(await self._parts.state.note("counters"))
+        self.ledger = Ledger(self.counters)
+        self.ledger.restore(await self._parts.state.note("live"), self._parts.boot)
+        await self._weigh()
+
+    async def run(self) -> None:
+        """Until cancelled. A tick that fails is logged, and the next goes on."""
+        listening = asyncio.ensure_future(self._listen())
+        try:
+            while True:
+                self._wake.clear()
+                try:
+                    await self.step()
+                except SizewiseError as error:
+                    log.warning("this tick changed nothing: %s", error)
+                except Exception:
+                    log.exception("this tick changed nothing")
+                await self._pause(TICK_S)
+        finally:
+            listening.cancel()
+            await self._housekeeper.close()
+            await self._keep()
+
+    async def step(self) -> tuple[Action, ...]:
+        """Observe, decide, act, record: once."""
+        async with self._stepping:
+            snapshot = await self._parts.backend.observe()
+            now_s = self._parts.clock.now_s()
+            if snapshot.problems and not snapshot.replicas:
+                # Replicas that are not seen may run all the same: starting them again would double them.
+                self.snapshot = replace(self.snapshot, problems=snapshot.problems)
+                raise UnavailableError(f"nothing is decided on what cannot be seen: {'; '.join(snapshot.problems)}")
+            await self._absorb(snapshot, now_s)
+            view = self._view(snapshot, now_s)
+            decision = decide(view)
+            actions = self._actions(snapshot, decision, view)
+            if actions:
+                await self._parts.backend.apply(actions)
+            await self._took(decision, view, actions)
+            await self._tidy(now_s)
+        await self.registry.notify()
+        return actions
+
+    def poke(self) -> None:
+        """Look at once."""
+        self._wake.set()
+
+    async def deploy(self, wants: ModelSpec, *, code_allowed: bool) -> ModelRecord:
+        record = await self._deployer.deploy(wants, origin="deploy", code_allowed=code_allowed)
+        self.parking.forgive(wants.name)
+        self.poke()
+        return record
+
+    async def undeploy(self, name: str) -> None:
+        await self._deployer.undeploy(name)
+        self._forget(name)
+        self.poke()
+
+    async def apply_spec(self, spec: Spec, *, prune: bool, code_allowed: bool) -> Difference:
+        difference = await self._deployer.apply(spec, prune=prune, code_allowed=code_allowed)
+        for name in difference.removed:
+            self._forget(name)
+        for name in (*difference.added, *difference.changed):
+            self.parking.forgive(name)
+        self.poke()
+        return difference
+
+    async def wait_settled(self, name: str, timeout_s: float) -> Rollout | None:
+        """Until no change of version is under way; how the last one went. Raises TimeoutError."""
+        self.registry.get(name)
+
+        def settled() -> bool:
+            record = self.registry.find(name)
+            return record is None or record.candidate is None
+
+        await self.registry.wait_for(settled, timeout_s)
+        return self.registry.get(name).rollout
+
+    async def pin(self, name: str, replicas: int | None) -> None:
+        """What somebody asked for by hand; None lets the policy choose again."""
+        await self.registry.put(replace(self.registry.get(name), pinned=replicas))
+        self.poke()
+
+    def request_profile(self, name: str) -> None:
+        record = self.registry.get(name)
+        if record.serving.facts.runtime == "command":
+            raise UsageError(f"model {name!r} is a server of your own: it is measured from outside while it serves")
+        self._housekeeper.request_profile(record.name)
+        self.poke()
+
+    def request_shutdown(self, drain_s: float) -> None:
+        self.drain_s = drain_s
+        self.stopping.set()
+
+    def demand(self, name: str) -> Demand:
+        return self.ledger.demand(name, self._parts.clock.now_s())
+
+    def cold_starts(self, name: str) -> int:
+        return self.ledger.of(name).cold_starts
+
+    def status(self) -> Status:
+        return status.fleet_status(self, self._parts.clock.now_s(), self._parts.unix_s())
+
+    def model_status(self, name: str) -> ModelStatus:
+        record = self.registry.get(name)
+        return status.model_status(self, record, self._parts.clock.now_s(), self._parts.unix_s())
+
+    @property
+    def disk_used_bytes(self) -> int:
+        return self._housekeeper.disk_used_bytes
+
+    def profile(self, version: VersionRecord) -> ModelProfile:
+        """Measured, or estimated."""
+        return self.profiles[version.hash]
+
+    def failure(self, name: str) -> str | None:
+        """Why a model cannot be woken, for people."""
+        now_s = self._parts.clock.now_s()
+        decision = self.ledger.of(name).decision
+        if decision is not None and decision.reason.code == "too_large":
+            return render(decision.reason)
+        return self.parking.failure(name, now_s)
+
+    async def explain(self, name: str, limit: int) -> list[Explanation]:
+        self.registry.get(name)
+        return await self._journal.explain(name, limit)
+
+    async def _listen(self) -> None:
+        """Events are hints to look at once. A stream that breaks is taken up again."""
+        while True:
+            with contextlib.suppress(SizewiseError, OSError):
+                async for event in self._parts.backend.events():
+                    if event.kind is EventKind.GATEWAY:
+                        self._published.clear()
+                    if event.kind is EventKind.POISON:
+                        log.warning("model %s: a request that killed two replicas: %s", event.model, event.detail)
+                    self.poke()
+            await self._parts.clock.sleep(RECONNECT_S)
+
+    async def _pause(self, seconds: float) -> None:
+        sleeping = asyncio.ensure_future(self._parts.clock.sleep(seconds))
+        waking = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            waking.cancel()
+
+    async def _weigh(self) -> None:
+        """Profiles of all versions that are deployed; files are read in a thread, once."""
+        for record in self.registry:
+            for version in record.versions:
+                if version.hash not in self.profiles:
+                    self.profiles[version.hash] = await asyncio.to_thread(self._parts.weigher.profile, version)
+
+    async def _absorb(self, snapshot: Snapshot, now_s: float) -> None:
+        """Everything that is remembered of what is seen."""
+        keeper, before = _keeper_of(snapshot), _keeper_of(self.snapshot)
+        if keeper != before:
+            self._published.clear()
+        self.snapshot = snapshot
+        await self._weigh()
+        loads_s = {record.name: self.profiles[record.serving.hash].load.total_s for record in self.registry}
+        self.ledger.absorb(snapshot, self.registry, loads_s)
+        for record in self.registry:
+            own = [r for r in snapshot.replicas if r.model == record.name]
+            self.parking.absorb(record, own, now_s, loads_s[record.name])
+            advanced = advance(record, own, now_s=now_s, unix_s=self._parts.unix_s())
+            if advanced is not record:
+                log.info("model %s: rollout %s", record.name, advanced.rollout)
+                await self.registry.put(advanced)
+
+    def _view(self, snapshot: Snapshot, now_s: float) -> FleetView:
+        around = Surroundings(
+            ledger=self.ledger,
+            profiles=self.profiles,
+            budget=self.budget,
+            parked_until_s=self.parking.until_s(now_s),
+        )
+        return view_of(snapshot, self.registry, around, now_s)
+
+    def _actions(self, snapshot: Snapshot, decision: FleetDecision, view: FleetView) -> tuple[Action, ...]:
+        parked = self.parking.until_s(view.now_s)
+        refused = {name: self.parking.refusal(name) for name in parked}
+        for decided in decision.models:
+            if decided.reason.code in {"too_large", "unloaded"}:
+                refused[decided.name] = f"model {decided.name!r} cannot be started: {render(decided.reason)}"
+        wiring = Wiring(
+            records={record.name: record for record in self.registry},
+            published=self._published,
+            refused=refused,
+            unmeasured={h for h, profile in self.profiles.items() if profile.source is Source.ESTIMATED},
+            cpus=self.budget.cpus,
+            new_id=self._parts.new_id,
+        )
+        actions = actions_of(snapshot, decision, {model.name: model for model in view.models}, wiring)
+        measured = {(r.name, v.version): self.profiles[v.hash] for r in self.registry for v in r.versions}
+        troubled = [
+            *watch.stops_of_parked(snapshot.replicas, parked),
+            *watch.stops_of_overweight(snapshot.replicas, measured),
+        ]
+        stopped = {action.replica_id for action in actions if isinstance(action, StopReplica)}
+        # Last, so that the harshest word about a replica counts.
+        return (*actions, *(stop for stop in troubled if stop.replica_id not in stopped))
+
+    async def _took(self, decision: FleetDecision, view: FleetView, actions: tuple[Action, ...]) -> None:
+        """Remember what was decided and done."""
+        effects = effects_of(actions, self.snapshot)
+        kept = []
+        for decided, model in zip(decision.models, view.models, strict=True):
+            track = self.ledger.of(decided.name)
+            track.decision, track.state = decided, decided.state
+            if decided.start and not any(r.state is ReplicaState.READY for r in model.replicas):
+                track.cold_starts += 1
+            effect = effects.get(decided.name, ())
+            if self._journal.due(decided, model, effect=effect, now_s=view.now_s):
+                kept.append(record_of(decided, model, effect=effect, at_unix_s=self._parts.unix_s()))
+        for action in actions:
+            if isinstance(action, PublishModel):
+                self._published[action.route.model] = action.route
+            elif isinstance(action, WithdrawModel):
+                self._published.pop(action.model, None)
+        await self._journal.keep(kept)
+
+    async def _tidy(self, now_s: float) -> None:
+        """What may wait until everything urgent is done."""
+        await self._housekeeper.tidy(self.snapshot, self.ledger, self.profiles, now_s=now_s)
+        if now_s - self._kept_at_s >= KEEP_EVERY_S:
+            self._kept_at_s = now_s
+            await self._keep()
+
+    async def _keep(self) -> None:
+        notes = {"counters": self.counters.to_keep(), "live": self.ledger.to_keep(self._parts.boot)}
+        await self._parts.state.put_notes(notes)
+
+    def _forget(self, name: str) -> None:
+        self.ledger.forget(name)
+        self.parking.forgive(name)
+        self._journal.forget(name)
+
+
+def _keeper_of(snapshot: Snapshot) -> int | None:
+    """A new keeper is told everything again."""
+    return next((p.pid for p in snapshot.processes if p.role == "keeper"), None)

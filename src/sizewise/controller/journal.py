@@ -1,0 +1,144 @@
+"""Decisions worth keeping: those that changed something, or whose numbers moved; rendered when somebody asks."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sizewise.controller.report import Explanation, Refusal
+from sizewise.controller.state import DecisionRecord, StateStore
+from sizewise.core.fleet import ModelDecision, ModelView, ReplicaState
+from sizewise.core.reasons import render
+from sizewise.protocols.backend import Action, Snapshot, StartReplica, StopReplica
+
+_MOVED = 2.0
+"""A number of the reason that changed by this factor is worth a line of its own ..."""
+_MOVED_EVERY_S = 10.0
+"""... but not more often than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    decision: ModelDecision
+    version: str
+    at_s: float
+
+
+class Journal:
+    def __init__(self, state: StateStore) -> None:
+        self._state = state
+        self._last: dict[str, _Last] = {}
+
+    def due(self, decided: ModelDecision, view: ModelView, *, effect: Sequence[str], now_s: float) -> bool:
+        """Whether this decision is to be kept; if so, later ones are compared with it."""
+        last = self._last.get(decided.name)
+        changed = (
+            last is None or bool(effect) or last.version != view.version or _shape(last.decision) != _shape(decided)
+        )
+        moved = last is not None and now_s - last.at_s >= _MOVED_EVERY_S and _moved(last.decision, decided)
+        if changed or moved:
+            self._last[decided.name] = _Last(decided, view.version, now_s)
+        return changed or moved
+
+    def forget(self, model: str) -> None:
+        self._last.pop(model, None)
+
+    async def keep(self, records: Sequence[DecisionRecord]) -> None:
+        await self._state.add_decisions(records)
+
+    async def explain(self, model: str, limit: int) -> list[Explanation]:
+        """The newest first."""
+        return [explained(record) for record in await self._state.decisions(model, limit)]
+
+
+def record_of(decided: ModelDecision, view: ModelView, *, effect: Sequence[str], at_unix_s: float) -> DecisionRecord:
+    states = [replica.state for replica in view.replicas]
+    return DecisionRecord(
+        model=decided.name,
+        at_unix_s=at_unix_s,
+        version=view.version,
+        desired=decided.desired,
+        wanted=decided.wanted,
+        ready=states.count(ReplicaState.READY),
+        loading=states.count(ReplicaState.LOADING) + states.count(ReplicaState.STARTING),
+        reason=decided.reason,
+        inputs=_inputs(view),
+        refused=decided.refused,
+        effect=tuple(effect),
+        expected_attainment=decided.expected_attainment,
+    )
+
+
+def explained(record: DecisionRecord) -> Explanation:
+    return Explanation(
+        at_unix_s=record.at_unix_s,
+        version=record.version,
+        desired=record.desired,
+        wanted=record.wanted,
+        ready=record.ready,
+        loading=record.loading,
+        code=record.reason.code,
+        reason=render(record.reason),
+        numbers=dict(record.reason.numbers),
+        inputs=record.inputs,
+        refused=tuple(Refusal(desired=r.desired, reason=render(r.reason), code=r.reason.code) for r in record.refused),
+        effect=record.effect,
+        expected_attainment=record.expected_attainment,
+    )
+
+
+def effects_of(actions: Sequence[Action], snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
+    """Actions in words, by model."""
+    models = {replica.replica_id: replica.model for replica in snapshot.replicas}
+    effects: dict[str, tuple[str, ...]] = {}
+    for action in actions:
+        if isinstance(action, StartReplica):
+            name, words = action.spec.model, f"start {action.spec.replica_id} of version {action.spec.version}"
+        elif isinstance(action, StopReplica):
+            name, words = models.get(action.replica_id, ""), f"stop {action.replica_id}: {action.why}"
+        else:
+            continue
+        effects[name] = (*effects.get(name, ()), words)
+    return effects
+
+
+def _inputs(view: ModelView) -> Mapping[str, float | int | str | None]:
+    demand, profile = view.demand, view.profile
+    return {
+        "burst_per_s": demand.burst_per_s,
+        "stable_per_s": demand.stable_per_s,
+        "queued": demand.queued,
+        "held": demand.held,
+        "in_flight": demand.in_flight,
+        "idle_s": _finite(demand.idle_s),
+        "attainment": demand.attainment,
+        "load_s": profile.load.total_s,
+        "p50_s": profile.curve.p50_s(1),
+        "replica_bytes": profile.memory.replica_bytes,
+        "mapped_bytes": profile.memory.mapped_bytes,
+        "source": str(profile.source),
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON knows no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def _shape(decided: ModelDecision) -> tuple[object, ...]:
+    return (
+        decided.desired,
+        decided.wanted,
+        decided.reason.code,
+        tuple((r.desired, r.reason.code) for r in decided.refused),
+    )
+
+
+def _moved(old: ModelDecision, new: ModelDecision) -> bool:
+    """Ages and remaining times always move; what is compared are rates, sizes and load times."""
+    for name, value in new.reason.numbers.items():
+        before = old.reason.numbers.get(name)
+        if name in {"idle_s", "left_s", "age_s", "ahead_s"} or isinstance(value, str) or isinstance(before, str):
+            continue
+        if before is None or max(value, before) > _MOVED * min(value, before):
+            return True
+    return False

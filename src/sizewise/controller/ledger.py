@@ -1,0 +1,158 @@
+"""What has been seen of each model: demand, live figures, deaths, the last minute. Fed by snapshots only."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sizewise.controller.counters import Counters, Totals
+from sizewise.controller.records import ModelRecord
+from sizewise.core import demand as demands
+from sizewise.core import estimates, histogram
+from sizewise.core.demand import DemandState, Reading
+from sizewise.core.estimates import LiveEstimate
+from sizewise.core.fleet import Demand, ModelDecision, ReplicaState
+from sizewise.protocols.backend import ModelTraffic, ReplicaObserved, Snapshot
+from sizewise.protocols.serde import from_jsonable, to_jsonable
+
+RECENT_S = 60.0
+"""Window of the attainment and the 95th percentile that ``status`` shows."""
+
+
+@dataclass(slots=True)
+class Track:
+    """One model, as far as it was seen."""
+
+    demand: DemandState = field(default_factory=DemandState)
+    live: dict[str, LiveEstimate] = field(default_factory=dict)
+    """By version."""
+    recent: deque[tuple[float, Totals]] = field(default_factory=deque)
+    """Totals of the last ``RECENT_S``, oldest first; one older point stays as the base."""
+    loads_seen: dict[str, float] = field(default_factory=dict)
+    """Replica to the moment at which it became ready: each load is one sample."""
+    decision: ModelDecision | None = None
+    state: Mapping[str, object] = field(default_factory=dict)
+    """What the last decision asked to be handed back."""
+    cold_starts: int = 0
+
+    def window(self) -> Totals:
+        if len(self.recent) < 2:
+            return Totals()
+        return self.recent[-1][1].minus(self.recent[0][1])
+
+    def attainment(self) -> float | None:
+        window = self.window()
+        finished = window.answered + window.errors + window.shed
+        return min(1.0, window.within_slo / finished) if finished else None
+
+    def p95_s(self) -> float | None:
+        return histogram.quantile(self.window().latency_counts, 0.95)
+
+
+class Ledger:
+    def __init__(self, counters: Counters) -> None:
+        self.counters = counters
+        self._tracks: dict[str, Track] = {}
+
+    def of(self, model: str) -> Track:
+        return self._tracks.setdefault(model, Track())
+
+    def forget(self, model: str) -> None:
+        self._tracks.pop(model, None)
+        self.counters.forget(model)
+
+    def demand(self, model: str, now_s: float) -> Demand:
+        return demands.demand(self.of(model).demand, now_s)
+
+    def live(self, model: str, version: str) -> LiveEstimate:
+        return self.of(model).live.get(version, LiveEstimate())
+
+    def absorb(self, snapshot: Snapshot, records: Iterable[ModelRecord], loads_s: Mapping[str, float]) -> None:
+        """Add what is new. ``loads_s`` are the load times expected, which bound how long arrivals matter."""
+        by_name = {record.name: record for record in records}
+        self.counters.absorb(snapshot, {name: record.serving.version for name, record in by_name.items()})
+        traffic = {t.model: t for t in snapshot.traffic}
+        for name, record in by_name.items():
+            track = self.of(name)
+            if snapshot.traffic_at_s is not None:
+                seen = traffic.get(name)
+                reading = _reading(seen, track.demand.last, snapshot.traffic_at_s, snapshot.gateway_epoch)
+                horizon_s = max(loads_s.get(name, 1.0), 1.0)
+                track.demand = demands.update(track.demand, reading, horizon_s=horizon_s)
+                samples = seen.batch_samples if seen is not None else ()
+                _absorb_batches(track, record, samples, snapshot.traffic_at_s)
+                _remember(track.recent, snapshot.traffic_at_s, self.counters.total(name))
+            _absorb_replicas(track, [r for r in snapshot.replicas if r.model == name], snapshot.at_s)
+
+    def to_keep(self, boot: str) -> dict[str, Any]:
+        """Live figures as JSON. ``boot`` names this run of the machine: its clock begins anew with the next."""
+        models = {name: track.live for name, track in self._tracks.items() if track.live}
+        return {"boot": boot, "models": to_jsonable(models, dict[str, dict[str, LiveEstimate]])}
+
+    def restore(self, kept: Any, boot: str) -> None:
+        if not kept:
+            return
+        for name, live in from_jsonable(dict[str, dict[str, LiveEstimate]], kept["models"]).items():
+            same_clock = kept["boot"] == boot
+            self.of(name).live = live if same_clock else {v: _timeless(seen) for v, seen in live.items()}
+
+
+def _absorb_batches(track: Track, record: ModelRecord, samples: tuple[tuple[int, float], ...], at_s: float) -> None:
+    if samples:
+        version = record.serving.version
+        track.live[version] = estimates.with_batches(track.live.get(version, LiveEstimate()), samples, at_s)
+    for gone in track.live.keys() - {version.version for version in record.versions}:
+        del track.live[gone]
+
+
+def _timeless(seen: LiveEstimate) -> LiveEstimate:
+    """What holds after a restart of the machine: sizes do, moments do not."""
+    return LiveEstimate(mapped_bytes=seen.mapped_bytes, peak_bytes=seen.peak_bytes)
+
+
+def _reading(seen: ModelTraffic | None, last: Reading | None, at_s: float, epoch: str) -> Reading:
+    if seen is None:
+        # The gateway does not list a model that nobody asked it for yet: quiet, not begun anew.
+        if last is None or last.epoch != epoch:
+            return Reading(at_s=at_s, epoch=epoch)
+        return replace(last, at_s=at_s, in_flight=0, queued=0, held=0)
+    return Reading(
+        at_s=at_s,
+        epoch=epoch,
+        arrivals=seen.arrivals,
+        answered=seen.answered,
+        errors=seen.errors,
+        shed=seen.shed,
+        within_slo=seen.within_slo,
+        rows=seen.rows,
+        in_flight=seen.in_flight,
+        queued=seen.queued,
+        held=seen.held,
+        last_arrival_s=seen.last_arrival_s,
+    )
+
+
+def _remember(recent: deque[tuple[float, Totals]], at_s: float, totals: Totals) -> None:
+    recent.append((at_s, totals))
+    while len(recent) > 2 and recent[1][0] <= at_s - RECENT_S:
+        recent.popleft()
+
+
+def _absorb_replicas(track: Track, replicas: list[ReplicaObserved], now_s: float) -> None:
+    for replica in replicas:
+        if replica.state is not ReplicaState.READY:
+            continue
+        live = track.live.get(replica.version, LiveEstimate())
+        ready_at_s = replica.ready_at_s if replica.ready_at_s is not None else replica.since_s
+        if replica.load is not None and track.loads_seen.get(replica.replica_id) != ready_at_s:
+            track.loads_seen[replica.replica_id] = ready_at_s
+            live = estimates.with_load(live, replica.load, now_s)
+        track.live[replica.version] = estimates.with_memory(
+            live,
+            private_bytes=replica.memory_bytes,
+            mapped_bytes=replica.mapped_bytes,
+            peak_bytes=replica.peak_bytes,
+            now_s=now_s,
+        )
+    for gone in track.loads_seen.keys() - {replica.replica_id for replica in replicas}:
+        del track.loads_seen[gone]

@@ -1,0 +1,159 @@
+"""From a decision to actions: the difference between what was decided and what is."""
+
+import math
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, replace
+
+from sizewise.controller.records import ModelRecord, VersionRecord
+from sizewise.controller.spec import ModelSpec
+from sizewise.core.fleet import FleetDecision, ModelDecision, ModelView, ReplicaState
+from sizewise.core.profiles import ModelProfile
+from sizewise.core.sizing import capacity_of
+from sizewise.protocols.backend import (
+    Action,
+    ModelRoute,
+    PublishModel,
+    ReplicaSpec,
+    Snapshot,
+    StartReplica,
+    StopReplica,
+    WithdrawModel,
+)
+
+OUTSTANDING_BATCHES = 2
+"""Requests that a replica may hold, in best batches: one that is computed, and one that is ready when it ends. More
+would only wait where another replica cannot take them."""
+LEAST_OUTSTANDING = 64
+"""Small requests must keep a replica busy while answers travel."""
+UNMEASURED_BATCH = 16
+"""Rows that a replica may compute at once while nobody has measured what pays: computing what waits together takes no
+longer than one after the other, and its batches are the measurement."""
+_MOVED = 1.5
+"""A service time is published again when it has changed by this factor; the gateway corrects small errors itself."""
+_LOADS_HELD = 4.0
+"""A request may wait for a cold model for this many expected loads at least, whatever ``hold_s`` says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    records: Mapping[str, ModelRecord]
+    published: Mapping[str, ModelRoute]
+    """Routes that the backend has accepted since this controller began."""
+    refused: Mapping[str, str]
+    """Models that cannot be woken, and the text clients get."""
+    unmeasured: Set[str]
+    """Artifacts, by hash, of which only an estimate is known."""
+    cpus: float
+    new_id: Callable[[], str]
+
+
+def actions_of(
+    snapshot: Snapshot, decision: FleetDecision, views: Mapping[str, ModelView], around: Surroundings
+) -> tuple[Action, ...]:
+    """Routes first, so that a stopped replica has a successor; then stops, which free what starts need."""
+    decisions = {d.name: d for d in decision.models}
+    routes = [
+        PublishModel(route=route)
+        for name, record in around.records.items()
+        if (route := _new_route(record, views[name].profile, around)) is not None
+    ]
+    starts: list[Action] = []
+    for name, decided in decisions.items():
+        starts += _starts(around.records[name], decided, views[name], around)
+    return (*routes, *_withdrawals(snapshot, around), *_stops(snapshot, decisions, around), *starts)
+
+
+def route_of(record: ModelRecord, profile: ModelProfile, refuse: str | None) -> ModelRoute:
+    wants, facts = record.wants, record.serving.facts
+    return ModelRoute(
+        model=record.name,
+        version=record.serving.version,
+        platform=facts.platform,
+        runtime=facts.runtime or "",
+        inputs=facts.inputs,
+        outputs=facts.outputs,
+        batchable=facts.batchable,
+        slo_s=wants.slo.latency_s if wants.slo else None,
+        service_s=profile.curve.p50_s(1),
+        max_queue=wants.max_queue,
+        hold_s=_hold_s(wants, profile),
+        timeout_s=wants.timeout_s,
+        refuse=refuse,
+    )
+
+
+def _hold_s(wants: ModelSpec, profile: ModelProfile) -> float:
+    """0 means what it says; anything else must give the model a chance to load."""
+    if wants.hold_s == 0:
+        return 0.0
+    # Whole powers of two: a load time that moves a little is not worth a new route.
+    loads_s = _LOADS_HELD * max(profile.load.total_s, 1e-3)
+    return max(wants.hold_s, 2.0 ** math.ceil(math.log2(loads_s)))
+
+
+def _new_route(record: ModelRecord, profile: ModelProfile, around: Surroundings) -> ModelRoute | None:
+    route = route_of(record, profile, around.refused.get(record.name))
+    old = around.published.get(record.name)
+    if old is None or old.version != route.version:
+        return route
+    moved = max(route.service_s, old.service_s) > _MOVED * min(route.service_s, old.service_s)
+    if not moved:
+        route = replace(route, service_s=old.service_s)
+    return None if route == old else route
+
+
+def _withdrawals(snapshot: Snapshot, around: Surroundings) -> list[Action]:
+    known = {t.model for t in snapshot.traffic} | around.published.keys()
+    return [WithdrawModel(model=name) for name in sorted(known - around.records.keys())]
+
+
+def _stops(snapshot: Snapshot, decisions: Mapping[str, ModelDecision], around: Surroundings) -> list[Action]:
+    stops: list[Action] = []
+    for replica in snapshot.replicas:
+        record = around.records.get(replica.model)
+        if replica.state is ReplicaState.DRAINING:
+            continue
+        if record is None:
+            stops.append(StopReplica(replica_id=replica.replica_id, why="its model is not deployed"))
+        elif replica.replica_id in decisions[replica.model].stop:
+            stops.append(StopReplica(replica_id=replica.replica_id, why=decisions[replica.model].reason.code))
+        elif record.version_of(replica.version) is None:
+            stops.append(StopReplica(replica_id=replica.replica_id, why="its version was replaced"))
+    return stops
+
+
+def _starts(record: ModelRecord, decided: ModelDecision, view: ModelView, around: Surroundings) -> list[Action]:
+    version = record.version_of(decided.start_version or record.serving.version)
+    if version is None or decided.start <= 0:
+        return []
+    candidate = record.candidate is not None and version.version == record.candidate.version
+    profile = view.candidate_profile if candidate and view.candidate_profile else view.profile
+    spec = replica_spec(record, version, profile, around=around)
+    return [StartReplica(spec=replace(spec, replica_id=around.new_id())) for _ in range(decided.start)]
+
+
+def replica_spec(
+    record: ModelRecord, version: VersionRecord, profile: ModelProfile, *, around: Surroundings
+) -> ReplicaSpec:
+    """Everything but its id. Threads as the profile was taken with, never more than there are processors."""
+    batch = 1
+    if version.facts.batchable:
+        batch = capacity_of(profile, record.wants.slo).batch
+        if version.hash in around.unmeasured:
+            batch = max(batch, UNMEASURED_BATCH)
+    return ReplicaSpec(
+        replica_id="",
+        model=record.name,
+        version=version.version,
+        runtime=version.facts.runtime or "",
+        path=version.path,
+        entry=version.facts.entry,
+        threads=max(1, min(profile.threads, int(around.cpus))),
+        max_batch=batch,
+        max_outstanding=max(LEAST_OUTSTANDING, OUTSTANDING_BATCHES * batch),
+        inputs=version.facts.inputs,
+        outputs=version.facts.outputs,
+        self_check=record.candidate is not None and version.version == record.candidate.version,
+        load_timeout_s=max(600.0, 20 * profile.load.total_s),
+        command=version.command,
+    )

@@ -1,0 +1,115 @@
+"""The state of everything, as values that ``status`` prints and ``/metrics`` shows."""
+
+import os
+from typing import TYPE_CHECKING
+
+import sizewise
+from sizewise.controller.records import ModelRecord
+from sizewise.controller.report import (
+    Figure,
+    MachineStatus,
+    ModelState,
+    ModelStatus,
+    ProcessStatus,
+    ReplicaCounts,
+    Status,
+)
+from sizewise.controller.view import charged_bytes, overhead_bytes
+from sizewise.core import estimates
+from sizewise.core.fleet import ReplicaState
+from sizewise.core.reasons import render
+from sizewise.protocols.backend import ReplicaObserved
+
+if TYPE_CHECKING:
+    from sizewise.controller.controller import Controller
+
+LOADING = frozenset({ReplicaState.STARTING, ReplicaState.LOADING})
+
+
+def fleet_status(controller: "Controller", now_s: float, now_unix_s: float) -> Status:
+    snapshot, budget = controller.snapshot, controller.budget
+    used_bytes = overhead_bytes(snapshot) + sum(
+        charged_bytes(r for r in snapshot.replicas if r.model == name) for name in {r.model for r in snapshot.replicas}
+    )
+    return Status(
+        models=tuple(model_status(controller, record, now_s, now_unix_s) for record in controller.registry),
+        machine=MachineStatus(
+            cpus=budget.cpus,
+            memory_bytes=budget.memory_bytes,
+            memory_used_bytes=used_bytes,
+            disk_bytes=budget.disk_bytes,
+            disk_used_bytes=controller.disk_used_bytes,
+        ),
+        processes=tuple(
+            ProcessStatus(role=p.role, pid=p.pid, model=p.model, version=p.version, memory_bytes=p.memory_bytes)
+            for p in snapshot.processes
+        ),
+        data_url=controller.data_url,
+        admin_url=controller.admin_url,
+        pid=os.getpid(),
+        version=sizewise.__version__,
+        problems=snapshot.problems,
+    )
+
+
+def model_status(controller: "Controller", record: ModelRecord, now_s: float, now_unix_s: float) -> ModelStatus:
+    serving, facts = record.serving, record.serving.facts
+    track, totals = controller.ledger.of(record.name), controller.counters.total(record.name)
+    own = [r for r in controller.snapshot.replicas if r.model == record.name]
+    decision = track.decision
+    profile = controller.profile(serving)
+    failure = controller.failure(record.name)
+    live = estimates.effective(profile, controller.ledger.live(record.name, serving.version), now_s)
+    counts = _counts(own, serving.version, decision.desired if decision else 0)
+    return ModelStatus(
+        name=record.name,
+        version=serving.version,
+        state=_state(counts, failure),
+        replicas=counts,
+        weights_bytes=facts.weights_bytes,
+        memory_bytes=charged_bytes(own),
+        load_s=live.load.total_s,
+        requests_total=totals.arrivals,
+        errors_total=totals.errors,
+        slo_attainment=track.attainment() if record.wants.slo else None,
+        p95_s=track.p95_s(),
+        reason=failure or (render(decision.reason) if decision else "not decided yet"),
+        origin=record.origin,
+        uri=serving.uri,
+        format=facts.format,
+        platform=facts.platform,
+        runtime=facts.runtime or "",
+        disk_bytes=facts.disk_bytes,
+        parameters=facts.parameters,
+        slo=record.wants.slo,
+        candidate=record.candidate.version if record.candidate else None,
+        rollout=record.rollout,
+        pinned=record.pinned,
+        profile_source=str(profile.source),
+        profile_age_s=None if profile.measured_at_s is None else max(0.0, now_unix_s - profile.measured_at_s),
+        figures=_figures(controller, record, now_s),
+        failure=failure,
+    )
+
+
+def _counts(own: list[ReplicaObserved], version: str, desired: int) -> ReplicaCounts:
+    return ReplicaCounts(
+        desired=desired,
+        ready=sum(r.state is ReplicaState.READY and r.version == version for r in own),
+        loading=sum(r.state in LOADING for r in own),
+    )
+
+
+def _state(counts: ReplicaCounts, failure: str | None) -> ModelState:
+    if counts.ready:
+        return "ready"
+    if failure is not None:
+        return "failed"
+    return "loading" if counts.loading else "cold"
+
+
+def _figures(controller: "Controller", record: ModelRecord, now_s: float) -> dict[str, Figure]:
+    version = record.serving
+    live = controller.ledger.live(record.name, version.version)
+    compared = estimates.compare(controller.profile(version), live, now_s)
+    return {c.figure: Figure(profiled=c.profiled, live=c.live, samples=c.samples, age_s=c.age_s) for c in compared}

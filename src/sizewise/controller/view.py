@@ -1,0 +1,109 @@
+"""From what was observed to what a decision looks at."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sizewise.controller.ledger import Ledger
+from sizewise.controller.records import ModelRecord, VersionRecord
+from sizewise.core import estimates
+from sizewise.core.fleet import FleetView, MachineView, ModelView, ReplicaState, ReplicaView
+from sizewise.core.profiles import ModelProfile
+from sizewise.protocols.backend import ReplicaObserved, Snapshot
+
+Profiles = Mapping[str, ModelProfile]
+"""Measured or estimated profiles by hash of the artifact."""
+
+MODEL_ROLES = frozenset({"replica", "command"})
+"""Processes whose memory is charged to their model; that of all others is overhead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What this machine lends to everything Sizewise runs."""
+
+    cpus: float
+    memory_bytes: int
+    disk_bytes: int
+    load_slots: int = 1
+
+
+def overhead_bytes(snapshot: Snapshot) -> int:
+    """Memory of gateway, keeper, warm parents and controller."""
+    return sum(p.memory_bytes for p in snapshot.processes if p.role not in MODEL_ROLES)
+
+
+def charged_bytes(replicas: Iterable[ReplicaObserved]) -> int:
+    """Private bytes of all, and the mapped weights of each version once."""
+    private, mapped = 0, dict[str, int]()
+    for replica in replicas:
+        private += replica.memory_bytes
+        mapped[replica.version] = max(mapped.get(replica.version, 0), replica.mapped_bytes)
+    return private + sum(mapped.values())
+
+
+def effective_profile(
+    ledger: Ledger, model: str, version: VersionRecord, profiles: Profiles, now_s: float
+) -> ModelProfile:
+    return estimates.effective(profiles[version.hash], ledger.live(model, version.version), now_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What views are made with, besides the snapshot."""
+
+    ledger: Ledger
+    profiles: Profiles
+    budget: Budget
+    parked_until_s: Mapping[str, float]
+
+
+def view_of(snapshot: Snapshot, records: Iterable[ModelRecord], around: Surroundings, now_s: float) -> FleetView:
+    budget = around.budget
+    machine = MachineView(
+        cpus=budget.cpus,
+        memory_bytes=budget.memory_bytes,
+        overhead_bytes=overhead_bytes(snapshot),
+        load_slots=budget.load_slots,
+    )
+    models = tuple(_model_view(snapshot, record, around, now_s) for record in records)
+    return FleetView(now_s=now_s, machine=machine, models=models)
+
+
+def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, now_s: float) -> ModelView:
+    profiles = {
+        version.version: effective_profile(around.ledger, record.name, version, around.profiles, now_s)
+        for version in record.versions
+    }
+    serving = record.serving.version
+    own = [r for r in snapshot.replicas if r.model == record.name]
+    return ModelView(
+        name=record.name,
+        version=serving,
+        profile=profiles[serving],
+        slo=record.wants.slo,
+        policy=record.wants.scaling,
+        demand=around.ledger.demand(record.name, now_s),
+        replicas=tuple(_replica_view(r, profiles.get(r.version, profiles[serving]), now_s) for r in own),
+        mapped_bytes=max((r.mapped_bytes for r in own if r.version == serving), default=0),
+        candidate=record.candidate.version if record.candidate else None,
+        candidate_profile=profiles[record.candidate.version] if record.candidate else None,
+        parked_until_s=around.parked_until_s.get(record.name),
+        pinned=record.pinned,
+        state=around.ledger.of(record.name).state,
+    )
+
+
+def _replica_view(replica: ReplicaObserved, profile: ModelProfile, now_s: float) -> ReplicaView:
+    if replica.state is ReplicaState.READY:
+        ready_at_s = replica.ready_at_s if replica.ready_at_s is not None else replica.since_s
+    else:
+        # One that takes longer than expected is expected any moment.
+        ready_at_s = max(now_s, replica.started_at_s + profile.load.total_s)
+    return ReplicaView(
+        replica_id=replica.replica_id,
+        version=replica.version,
+        state=replica.state,
+        since_s=replica.since_s,
+        ready_at_s=ready_at_s,
+        memory_bytes=replica.memory_bytes,
+    )

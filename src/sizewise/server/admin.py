@@ -1,0 +1,157 @@
+"""The admin API: what the CLI and everybody else who runs the system calls."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.exceptions import HTTPException
+
+from sizewise import __version__
+from sizewise.controller.controller import Controller
+from sizewise.controller.deploy import Difference
+from sizewise.controller.records import RolloutState
+from sizewise.controller.report import Explanation, ModelStatus, Status
+from sizewise.protocols.errors import ConflictError, SizewiseError
+from sizewise.server.bodies import DeployBody, ShutdownBody, SpecBody
+from sizewise.server.metrics import FleetCollector
+
+Prove = Callable[[str | None], None]
+"""Raises ForbiddenError unless the caller showed that it owns the state directory."""
+
+WAIT_S = 600.0
+_NAME = "/api/v1/models/{name}"
+
+
+def build_api(controller: Controller, prove: Prove) -> FastAPI:
+    """The API without its guard (``server.guard``), which stands before it."""
+    app = FastAPI(
+        title="Sizewise admin API",
+        version=__version__,
+        docs_url=None,  # these pages load scripts from a foreign host
+        redoc_url=None,
+        dependencies=[Depends(HTTPBearer(auto_error=False))],  # the document says so; the guard enforces it
+        responses={"4XX": {"description": 'One line: `{"error": "..."}`'}},
+    )
+    app.add_exception_handler(SizewiseError, _sizewise_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected_error)
+    _add_models(app, controller, prove)
+    _add_system(app, controller, prove)
+    return app
+
+
+def _add_models(app: FastAPI, controller: Controller, prove: Prove) -> None:
+    @app.get("/api/v1/models")
+    async def list_models() -> dict[str, list[ModelStatus]]:
+        return {"models": list(controller.status().models)}
+
+    @app.post("/api/v1/models", response_model=ModelStatus)
+    async def deploy(body: DeployBody, response: Response, *, wait: bool = False, timeout_s: float = WAIT_S) -> Any:
+        """Deploy or change one model. Answers at once; with `wait=true`, when the new version serves or has failed."""
+        if body.allow_code:
+            prove(body.proof)
+        known = controller.registry.find(body.name)
+        record = await controller.deploy(body.wants(known.wants if known else None), code_allowed=body.allow_code)
+        response.status_code = 200 if known else 201
+        if wait:
+            await _wait(controller, record.name, min(timeout_s, WAIT_S))
+        return controller.model_status(record.name)
+
+    @app.get(_NAME)
+    async def show_model(name: str) -> ModelStatus:
+        return controller.model_status(name)
+
+    @app.delete(_NAME)
+    async def undeploy(name: str) -> dict[str, str]:
+        await controller.undeploy(name)
+        return {"name": name, "state": "undeployed"}
+
+    @app.get(f"{_NAME}/decisions")
+    async def decisions(
+        name: str, limit: Annotated[int, Query(ge=1, le=1000)] = 20
+    ) -> dict[str, str | list[Explanation]]:
+        """The newest first. Only decisions that changed something are kept."""
+        return {"model": name, "decisions": await controller.explain(name, limit)}
+
+    @app.post(f"{_NAME}/profile", status_code=202)
+    async def profile(name: str) -> dict[str, str]:
+        """Measure again, as soon as there is no traffic."""
+        controller.request_profile(name)
+        return {"name": name, "state": "queued"}
+
+
+def _add_system(app: FastAPI, controller: Controller, prove: Prove) -> None:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(FleetCollector(controller))
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/api/v1/status")
+    async def status() -> Status:
+        return controller.status()
+
+    @app.post("/api/v1/spec")
+    async def apply_spec(body: SpecBody) -> Difference:
+        """Make what is deployed equal the spec; the answer is the difference."""
+        if body.proof is not None:
+            prove(body.proof)
+        return await controller.apply_spec(body.spec, prune=body.prune, code_allowed=body.proof is not None)
+
+    @app.post("/api/v1/shutdown", status_code=202)
+    async def shutdown(body: ShutdownBody) -> dict[str, str]:
+        """Drain and stop everything. Answers at once; everything is gone when the locks are free."""
+        controller.request_shutdown(body.drain_s)
+        return {"state": "stopping"}
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _wait(controller: Controller, name: str, timeout_s: float) -> None:
+    """Until no change of version is under way. Raises ConflictError when the new one was given up."""
+    try:
+        rollout = await controller.wait_settled(name, timeout_s)
+    except TimeoutError as error:
+        raise ConflictError(
+            f"model {name!r} is still changing its version after {timeout_s:g} s: the old one serves meanwhile"
+        ) from error
+    if rollout is not None and rollout.state is RolloutState.FAILED:
+        raise ConflictError(
+            f"model {name!r}: version {rollout.version} was given up ({rollout.detail}): the old one goes on serving"
+        )
+
+
+def _error(status: int, text: str) -> Response:
+    # One line, whatever the cause wrote.
+    return Response(orjson.dumps({"error": " ".join(text.split())}), status, media_type="application/json")
+
+
+async def _sizewise_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, SizewiseError)
+    response = _error(error.status, str(error))
+    response.headers["X-Sizewise-Exit-Code"] = str(error.exit_code)
+    return response
+
+
+async def _validation_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return _error(400, f"{place}: {first['msg']}")
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _error(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
+
+
+async def _unexpected_error(_: Request, error: Exception) -> Response:
+    return _error(500, f"unexpected {type(error).__name__}: the controller's log says where")
