@@ -11,8 +11,8 @@ MEMORY = 64.0
 """Completions that the measured drain rate rests on; older ones fade."""
 
 EVIDENCE = 2.0
-"""The drain rate is believed for up to this multiple of the work ahead at which it was measured: beyond it, batching
-may well do better than anything seen so far."""
+"""While replicas take more, the drain rate is believed for up to this multiple of the work at which it was measured:
+beyond it, larger batches may well do better than anything seen so far. Once requests queue here, batches are full."""
 
 SHORT_QUEUE = 2
 """Requests per ready replica that are never too many: one in work and one behind it."""
@@ -66,7 +66,7 @@ class Admission:
         if self.slo_s is None or ahead < SHORT_QUEUE * ready or self._recovering:
             return None
         wait_s = ahead * self._taken_s / self._ahead
-        if wait_s <= self.slo_s - self.service_s or ahead > EVIDENCE * self.work_ahead:
+        if wait_s <= self.slo_s - self.service_s or (queued == 0 and ahead > EVIDENCE * self._ahead):
             return None
         return Shed(503, self.retry_after_s(ahead))
 

@@ -25,11 +25,12 @@ class Ledger:
     """What is left while claims are served, in their order."""
 
     view: FleetView
-    free_bytes: int
-    coming_bytes: int
+    plans: list[Plan]
+    free_bytes: int = 0
+    coming_bytes: int = 0
     """Held by replicas that are leaving; free once they are gone."""
-    slots: int
-    loading: int
+    slots: int = 0
+    loading: int = 0
     busy_cpus: dict[int, float] = field(default_factory=dict)
     """Cores that demand keeps busy, by priority."""
     holdings: list[Holding] | None = None
@@ -47,10 +48,10 @@ def arbitrate(plans: list[Plan], view: FleetView) -> int:
     be freed first is waited for.
     """
     ledger = _ledger(plans, view)
-    _relieve(plans, ledger)
+    _relieve(ledger)
     claims = [c for plan in plans for c in _wanted_claims(plan, view)]
     for claim in sorted(claims, key=lambda c: c.rank):
-        _serve(claim, plans, ledger)
+        _serve(claim, ledger)
     _fill_slots(ledger)
     gone = {plan.model.name: frozenset(plan.stop) for plan in plans if plan.stop}
     kept = sum(reserved_bytes(p.model, gone.get(p.model.name, frozenset())) for p in plans if p.model.replicas)
@@ -65,7 +66,7 @@ def _wanted_claims(plan: Plan, view: FleetView) -> list[Claim]:
 
 def _ledger(plans: list[Plan], view: FleetView) -> Ledger:
     reserved, coming, loading = 0, 0, 0
-    ledger = Ledger(view, 0, 0, 0, 0)
+    ledger = Ledger(view, plans)
     for plan in plans:
         if not plan.model.replicas:
             continue
@@ -89,14 +90,14 @@ def _ledger(plans: list[Plan], view: FleetView) -> Ledger:
     return ledger
 
 
-def _relieve(plans: list[Plan], ledger: Ledger) -> None:
+def _relieve(ledger: Ledger) -> None:
     """Replicas that really occupy more than the budget: the least valuable go until the rest fits."""
     machine = ledger.view.machine
-    used = machine.overhead_bytes + sum(used_bytes(p.model) for p in plans if p.model.replicas)
+    used = machine.overhead_bytes + sum(used_bytes(p.model) for p in ledger.plans if p.model.replicas)
     over = used - machine.memory_bytes - ledger.coming_bytes
     if over <= 0:
         return
-    for holding in _holdings(plans, ledger):
+    for holding in _holdings(ledger):
         if over <= 0:
             break
         reason = because("over_budget", used_bytes=used, have_bytes=machine.memory_bytes)
@@ -104,7 +105,7 @@ def _relieve(plans: list[Plan], ledger: Ledger) -> None:
         over -= max(0, holding.replica.memory_bytes) or holding.freed_bytes
 
 
-def _serve(claim: Claim, plans: list[Plan], ledger: Ledger) -> None:
+def _serve(claim: Claim, ledger: Ledger) -> None:
     plan = claim.plan
     size = _claim_bytes(claim, ledger)
     machine = ledger.view.machine
@@ -114,7 +115,7 @@ def _serve(claim: Claim, plans: list[Plan], ledger: Ledger) -> None:
     if _cpus_taken(claim, ledger):
         return _deny(claim, because("cpu_busy", cpus=machine.cpus))
     if size > ledger.free_bytes + ledger.coming_bytes:
-        _make_room(claim, size - ledger.free_bytes - ledger.coming_bytes, plans, ledger)
+        _make_room(claim, size - ledger.free_bytes - ledger.coming_bytes, ledger)
     if size > ledger.free_bytes + ledger.coming_bytes:
         free = max(0, ledger.free_bytes)
         code = "rollout_memory" if claim.rollout else "memory"
@@ -160,14 +161,14 @@ def _claim_bytes(claim: Claim, ledger: Ledger) -> int:
     return claim.private_bytes + (0 if charged else mapped_bytes(model, claim.version))
 
 
-def _make_room(claim: Claim, short: int, plans: list[Plan], ledger: Ledger) -> None:
+def _make_room(claim: Claim, short: int, ledger: Ledger) -> None:
     """Evicts the least valuable holdings that may go for this claim, or none when they would not suffice."""
     kind = (claim.priority, claim.waiting, claim.first)
     if not claim.rollout and short >= ledger.failed.get(kind, math.inf):
         return
     chosen: list[Holding] = []
     freed = 0
-    for holding in _holdings(plans, ledger):
+    for holding in _holdings(ledger):
         if freed >= short:
             break
         if _may_go(holding, claim, ledger.view.now_s):
@@ -213,9 +214,9 @@ def _may_go(holding: Holding, claim: Claim, now_s: float) -> bool:
     return served_s >= turn_s
 
 
-def _holdings(plans: list[Plan], ledger: Ledger) -> list[Holding]:
+def _holdings(ledger: Ledger) -> list[Holding]:
     if ledger.holdings is None:
-        ledger.holdings = in_order(plans)
+        ledger.holdings = in_order(ledger.plans)
     return ledger.holdings
 
 

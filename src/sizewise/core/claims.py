@@ -166,9 +166,8 @@ def _value(plan: Plan, number: int, size: int) -> float:
         return rate * max(plan.load_s, LATE_S) / size
     if plan.capacity is None:
         return LEAST_PER_S / size
-    slo = plan.model.slo
-    more = expected_attainment(plan.capacity, slo, number, rate)
-    less = expected_attainment(plan.capacity, slo, number - 1, rate)
+    more = expected_attainment(plan.capacity, number, rate)
+    less = expected_attainment(plan.capacity, number - 1, rate)
     if more is None or less is None:
         # Without an SLO what counts is what can be served at all
         served = min(rate, number * plan.capacity.per_s) - min(rate, (number - 1) * plan.capacity.per_s)

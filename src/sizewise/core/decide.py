@@ -105,11 +105,10 @@ def _release(plan: Plan) -> None:
 
 def _decided(plan: Plan, view: FleetView) -> ModelDecision:
     model = plan.model
-    own = plan.start if plan.start_version == model.version else 0
-    desired = len(plan.staying) + own + plan.waiting
+    desired = plan.desired
     expected = None
     if plan.capacity is not None and plan.sized is not None:
-        expected = expected_attainment(plan.capacity, model.slo, desired, plan.sized.rate_per_s)
+        expected = expected_attainment(plan.capacity, desired, plan.sized.rate_per_s)
     return ModelDecision(
         name=model.name,
         desired=desired,
@@ -118,38 +117,39 @@ def _decided(plan: Plan, view: FleetView) -> ModelDecision:
         start=plan.start,
         start_version=plan.start_version if plan.start else "",
         stop=tuple(plan.stop),
-        refused=_alternatives(plan, desired, expected, view),
+        refused=_alternatives(plan, expected, view),
         expected_attainment=expected,
         state=state_of(plan),
     )
 
 
-def _alternatives(plan: Plan, desired: int, expected: float | None, view: FleetView) -> tuple[Refused, ...]:
+def _alternatives(plan: Plan, expected: float | None, view: FleetView) -> tuple[Refused, ...]:
     """One replica fewer and one more, and why not; what a budget refused stands in for one more."""
+    desired = plan.desired
     refused: list[Refused] = []
     if desired > 0:
         refused.append(Refused(desired=desired - 1, reason=_why_not_fewer(plan, desired - 1)))
     if plan.refused:
         refused.extend(plan.refused)
     elif plan.trusted:
-        refused.append(Refused(desired=desired + 1, reason=_why_not_more(plan, desired + 1, expected, view)))
+        refused.append(Refused(desired=desired + 1, reason=_why_not_more(plan, expected, view)))
     return tuple(refused)
 
 
 def _why_not_fewer(plan: Plan, fewer: int) -> Reason:
     if not plan.trusted or plan.target > plan.need or fewer < plan.floor:
         return plan.reason
-    capacity, sized, slo = plan.capacity, plan.sized, plan.model.slo
+    capacity, sized = plan.capacity, plan.sized
     if fewer == 0 or capacity is None or sized is None:
         return because("cold_again", load_s=plan.load_s)
-    attained = expected_attainment(capacity, slo, fewer, sized.rate_per_s)
+    attained = expected_attainment(capacity, fewer, sized.rate_per_s)
     if attained is None or fewer * capacity.per_s <= sized.rate_per_s:
         return because("overloaded", replicas=fewer, capacity_per_s=fewer * capacity.per_s, rate_per_s=sized.rate_per_s)
     return because("late", replicas=fewer, late=1.0 - attained)
 
 
-def _why_not_more(plan: Plan, more: int, expected: float | None, view: FleetView) -> Reason:
-    model = plan.model
+def _why_not_more(plan: Plan, expected: float | None, view: FleetView) -> Reason:
+    model, more = plan.model, plan.desired + 1
     if plan.reason.code in {"parked", "unloaded", "max", "cpu"}:
         return plan.reason
     if more > model.policy.max_replicas:
@@ -162,6 +162,6 @@ def _why_not_more(plan: Plan, more: int, expected: float | None, view: FleetView
         return because("cpu", most=int(useful), rate_per_s=rate, cpus=view.machine.cpus, threads=threads)
     if expected is None or plan.capacity is None or plan.sized is None:
         return _NOT_NEEDED.reason
-    better = expected_attainment(plan.capacity, model.slo, more, plan.sized.rate_per_s) or expected
+    better = expected_attainment(plan.capacity, more, plan.sized.rate_per_s) or expected
     size = model.profile.memory.replica_bytes + (mapped_bytes(model, model.version) if more == 1 else 0)
     return because("no_gain", replicas=more, gain=max(0.0, better - expected), bytes=size)

@@ -109,33 +109,29 @@ def effective(profile: ModelProfile, live: LiveEstimate, now_s: float) -> ModelP
 
 def compare(profile: ModelProfile, live: LiveEstimate, now_s: float) -> tuple[Compared, ...]:
     """Profiled and live figures side by side, for ``status`` and ``explain``."""
-    seen = effective(profile, live, now_s)
-    batches = {b: [at for at, rows, _ in live.batches if _size_class(rows) == b] for b in _classes(live)}
-    rows: list[Compared] = []
-    ratios = {r.size: r for r in _ratios(profile, live, now_s)}
-    for point in profile.curve.points:
-        size = _size_class(point.batch)
-        times = batches.get(size, [])
-        age_s = now_s - times[-1] if times else None
-        measured = ratios.get(size)
-        for figure, profiled, at in (
-            ("p50_s", point.p50_s, seen.curve.p50_s),
-            ("p95_s", point.p95_s, seen.curve.p95_s),
-        ):
-            value = at(point.batch) if measured else None
-            name = f"{figure}[{point.batch}]"
-            rows.append(Compared(figure=name, profiled=profiled, live=value, samples=len(times), age_s=age_s))
-    load = _live_load(profile, live, now_s)
-    memory = _live_memory(profile, live)
-    rows.append(
-        _compared("load_s", profile.load.total_s, None if load is None else load.total_s, live.loads, now_s),
+    load, memory = _live_load(profile, live, now_s), _live_memory(profile, live)
+    known = profile.memory
+    loads_s = [at_s for at_s, _ in live.loads]
+    readings_s = [at_s for at_s, _ in live.memory]
+    return (
+        *_compared_curve(profile, live, now_s),
+        _Row("load_s", profile.load.total_s, None if load is None else load.total_s).of(loads_s, now_s),
+        _Row("replica_bytes", known.replica_bytes, None if memory is None else memory.replica_bytes).of(
+            readings_s, now_s
+        ),
+        _Row("mapped_bytes", known.mapped_bytes, None if memory is None else memory.mapped_bytes).of(readings_s, now_s),
     )
-    for figure, profiled, live_bytes in (
-        ("replica_bytes", profile.memory.replica_bytes, None if memory is None else memory.replica_bytes),
-        ("mapped_bytes", profile.memory.mapped_bytes, None if memory is None else memory.mapped_bytes),
-    ):
-        rows.append(_compared(figure, profiled, live_bytes, live.memory, now_s))
-    return tuple(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    figure: str
+    profiled: float
+    live: float | None
+
+    def of(self, times_s: Sequence[float], now_s: float) -> Compared:
+        age_s = now_s - times_s[-1] if times_s else None
+        return Compared(figure=self.figure, profiled=self.profiled, live=self.live, samples=len(times_s), age_s=age_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,20 +144,23 @@ class _Ratio:
     samples: int
 
 
-def _compared(
-    figure: str, profiled: float, live: float | None, samples: Sequence[tuple[float, object]], now_s: float
-) -> Compared:
-    age_s = now_s - samples[-1][0] if samples else None
-    return Compared(figure=figure, profiled=profiled, live=live, samples=len(samples), age_s=age_s)
+def _compared_curve(profile: ModelProfile, live: LiveEstimate, now_s: float) -> list[Compared]:
+    measured = {r.size for r in _ratios(profile, live, now_s)}
+    seen = effective(profile, live, now_s).curve
+    rows = []
+    for point in profile.curve.points:
+        size = _size_class(point.batch)
+        times_s = [at_s for at_s, n, _ in live.batches if _size_class(n) == size]
+        p50_s = seen.p50_s(point.batch) if size in measured else None
+        p95_s = seen.p95_s(point.batch) if size in measured else None
+        rows.append(_Row(f"p50_s[{point.batch}]", point.p50_s, p50_s).of(times_s, now_s))
+        rows.append(_Row(f"p95_s[{point.batch}]", point.p95_s, p95_s).of(times_s, now_s))
+    return rows
 
 
 def _size_class(rows: int) -> int:
     """The power of two at or above ``rows``: 5 to 8 rows are alike."""
     return 1 << (rows - 1).bit_length()
-
-
-def _classes(live: LiveEstimate) -> set[int]:
-    return {_size_class(rows) for _, rows, _ in live.batches}
 
 
 def _standing_for(ordered: list[tuple[float, int]]) -> list[tuple[float, int]]:

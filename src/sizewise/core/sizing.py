@@ -49,6 +49,17 @@ class Capacity:
     """Requests per second when saturated; it meets the SLO at less."""
     spread2: float
     """Squared coefficient of variation of the service time."""
+    slo: Slo | None
+
+    @property
+    def slack_s(self) -> float:
+        """Seconds a request may wait and still meet the SLO; zero or less where it cannot be met, or there is none.
+
+        With batches, half of the batch that is running is waited for on average before one's own begins.
+        """
+        if self.slo is None:
+            return 0.0
+        return self.slo.latency_s - self.service_p95_s - (self.service_s / 2 if self.batch > 1 else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +106,8 @@ def capacity_of(profile: ModelProfile, slo: Slo | None, rows_per_request: float 
         service_p95_s=service_p95_s,
         per_s=max(best.batch, rows) / rows / service_s,
         spread2=min(math.exp(sigma * sigma) - 1.0, 4.0),
+        slo=slo,
     )
-
-
-def slack_s(capacity: Capacity, slo: Slo) -> float:
-    """Seconds a request may wait and still meet the SLO; zero or less where it cannot be met.
-
-    With batches, half of the batch that is running is waited for on average before one's own begins.
-    """
-    residual_s = capacity.service_s / 2 if capacity.batch > 1 else 0.0
-    return slo.latency_s - capacity.service_p95_s - residual_s
 
 
 def erlang_c(servers: int, offered: float) -> float:
@@ -121,7 +124,7 @@ def erlang_c(servers: int, offered: float) -> float:
     return _waiting(blocked, servers, offered)
 
 
-def late_share(capacity: Capacity, slo: Slo, replicas: int, rate_per_s: float) -> float:
+def late_share(capacity: Capacity, replicas: int, rate_per_s: float) -> float:
     """Share of requests that wait longer than the slack, with ``replicas`` sharing one queue.
 
     C(c, a) exp(-(c mu - lambda) d 2 / (Ca^2 + Cs^2)) with Poisson arrivals (Ca = 1). Overloaded, the share that the
@@ -132,17 +135,17 @@ def late_share(capacity: Capacity, slo: Slo, replicas: int, rate_per_s: float) -
         return 0.0
     if offered >= replicas:
         return 1.0 - 0.5 * replicas / offered
-    return min(1.0, erlang_c(replicas, offered) * _decay(capacity, slack_s(capacity, slo), replicas, rate_per_s))
+    return min(1.0, erlang_c(replicas, offered) * _decay(capacity, replicas, rate_per_s))
 
 
-def sustainable_per_s(capacity: Capacity, slo: Slo | None, replicas: int = 1) -> float:
+def sustainable_per_s(capacity: Capacity, replicas: int = 1) -> float:
     """Requests per second that ``replicas`` answer inside the SLO; by utilization alone where there is none."""
-    if slo is None or slack_s(capacity, slo) <= 0:
+    if capacity.slack_s <= 0:
         return UTILIZATION * replicas * capacity.per_s
     low, high = 0.0, replicas * capacity.per_s
     for _ in range(40):
         middle = (low + high) / 2
-        if replicas_for(capacity, slo, middle, limit=replicas + 1) <= replicas:
+        if replicas_for(capacity, middle, limit=replicas + 1) <= replicas:
             low = middle
         else:
             high = middle
@@ -150,13 +153,13 @@ def sustainable_per_s(capacity: Capacity, slo: Slo | None, replicas: int = 1) ->
 
 
 def replicas_for(
-    capacity: Capacity, slo: Slo | None, rate_per_s: float, *, limit: int = REPLICAS_LIMIT, share: float = TAIL_SHARE
+    capacity: Capacity, rate_per_s: float, *, limit: int = REPLICAS_LIMIT, share: float = TAIL_SHARE
 ) -> int:
     """Fewest replicas that keep waiting within ``share`` of the error budget at this rate, at most ``limit``."""
     offered = rate_per_s / capacity.per_s
     if offered <= 0:
         return 0
-    d_s = slack_s(capacity, slo) if slo is not None else 0.0
+    d_s, slo = capacity.slack_s, capacity.slo
     if slo is None or d_s <= 0:
         return min(limit, max(1, math.ceil(offered / UTILIZATION - 1e-9)))
     allowed = share * slo.budget
@@ -168,7 +171,7 @@ def replicas_for(
     for servers in range(1, limit):
         blocked = offered * blocked / (servers + offered * blocked)
         if servers > offered:
-            tail = _waiting(blocked, servers, offered) * _decay(capacity, d_s, servers, rate_per_s)
+            tail = _waiting(blocked, servers, offered) * _decay(capacity, servers, rate_per_s)
             if tail <= allowed:
                 return servers
     return limit
@@ -188,7 +191,6 @@ def rate_of(demand: Demand, load_s: float) -> float:
 
 def need_of(
     capacity: Capacity,
-    slo: Slo | None,
     demand: Demand,
     *,
     load_s: float,
@@ -202,18 +204,19 @@ def need_of(
     """
     lead_s = load_s + TICK_S
     rate = rate_of(demand, load_s)
-    queue = replicas_for(capacity, slo, rate, limit=limit, share=share)
-    envelope = min(limit, _by_envelope(capacity, slo, demand, lead_s))
-    backlog = min(limit, _by_backlog(capacity, slo, demand, rate=rate, lead_s=lead_s, supply_in_s=supply_in_s))
+    queue = replicas_for(capacity, rate, limit=limit, share=share)
+    envelope = min(limit, _by_envelope(capacity, demand, lead_s))
+    backlog = min(limit, _by_backlog(capacity, demand, rate=rate, lead_s=lead_s, supply_in_s=supply_in_s))
     replicas = max(queue, envelope, backlog)
     rule = "queue" if replicas == queue else "backlog" if replicas == backlog else "envelope"
-    if rule == "queue" and (slo is None or slack_s(capacity, slo) <= 0):
-        rule = "rate" if slo is None else "slo_unreachable"
+    if rule == "queue" and capacity.slack_s <= 0:
+        rule = "rate" if capacity.slo is None else "slo_unreachable"
     return Need(replicas, rule, rate, queue, envelope, backlog)
 
 
-def expected_attainment(capacity: Capacity, slo: Slo | None, replicas: int, rate_per_s: float) -> float | None:
+def expected_attainment(capacity: Capacity, replicas: int, rate_per_s: float) -> float | None:
     """Share of requests expected inside the SLO; None without an SLO or without demand."""
+    slo = capacity.slo
     if slo is None or rate_per_s <= 0:
         return None
     if replicas <= 0:
@@ -222,7 +225,7 @@ def expected_attainment(capacity: Capacity, slo: Slo | None, replicas: int, rate
         return 0.0
     # Of the requests that do not wait, those whose service alone is too long are late
     served = 0.95 if capacity.service_p95_s > slo.latency_s else 1.0
-    return max(0.0, served * (1.0 - late_share(capacity, slo, replicas, rate_per_s)))
+    return max(0.0, served * (1.0 - late_share(capacity, replicas, rate_per_s)))
 
 
 def _waiting(blocked: float, servers: int, offered: float) -> float:
@@ -230,13 +233,14 @@ def _waiting(blocked: float, servers: int, offered: float) -> float:
     return servers * blocked / (servers - offered * (1.0 - blocked))
 
 
-def _decay(capacity: Capacity, d_s: float, servers: int, rate_per_s: float) -> float:
-    return math.exp(-max(servers * capacity.per_s - rate_per_s, 0.0) * max(d_s, 0.0) * 2 / (1.0 + capacity.spread2))
+def _decay(capacity: Capacity, servers: int, rate_per_s: float) -> float:
+    free_per_s = max(servers * capacity.per_s - rate_per_s, 0.0)
+    return math.exp(-free_per_s * max(capacity.slack_s, 0.0) * 2 / (1.0 + capacity.spread2))
 
 
-def _by_envelope(capacity: Capacity, slo: Slo | None, demand: Demand, lead_s: float) -> int:
+def _by_envelope(capacity: Capacity, demand: Demand, lead_s: float) -> int:
     """Max over windows up to the lead of E(window) / (mu (window + slack)): nothing started now can help before."""
-    d_s = 0.0 if slo is None else slack_s(capacity, slo)
+    d_s = capacity.slack_s
     if d_s <= 0:
         return 0
     most = 0.0
@@ -254,7 +258,6 @@ def _by_envelope(capacity: Capacity, slo: Slo | None, demand: Demand, lead_s: fl
 
 def _by_backlog(
     capacity: Capacity,
-    slo: Slo | None,
     demand: Demand,
     *,
     rate: float,
@@ -268,5 +271,5 @@ def _by_backlog(
     waiting = demand.queued + rate * lead_s - served
     if waiting <= 0:
         return 0
-    drain_s = max(slo.latency_s if slo is not None else TICK_S, lead_s / 2)
+    drain_s = max(capacity.slo.latency_s if capacity.slo is not None else TICK_S, lead_s / 2)
     return math.ceil((rate + waiting / drain_s) / capacity.per_s - 1e-9)

@@ -52,20 +52,21 @@ class Plan:
         return self.model.profile.load.total_s
 
     @property
-    def cold_request(self) -> bool:
-        """Somebody waits for the first replica."""
-        return not self.live and (self.model.demand.queued > 0 or self.model.demand.held > 0)
-
-    @property
     def staying(self) -> list[ReplicaView]:
         """Supply that has not been told to stop."""
         return [r for r in self.live if r.replica_id not in self.stop] if self.stop else self.live
+
+    @property
+    def desired(self) -> int:
+        """Replicas of the current version once everything decided here has happened."""
+        own = self.start if self.start_version == self.model.version else 0
+        return len(self.staying) + own + self.waiting
 
 
 def plan_of(model: ModelView, view: FleetView) -> Plan:
     """Target, need and reason for one model, before it meets the others."""
     live = [r for r in model.replicas if r.version == model.version and r.state in SUPPLY]
-    floor = min(max(model.policy.min_replicas, model.pinned or 0), max(model.policy.max_replicas, 0))
+    floor = _floor(model)
     doubt = distrust(model, view)
     if doubt is not None:
         plan = Plan(model, live, max(len(live), floor), max(len(live), floor), doubt, trusted=False, floor=floor)
@@ -73,7 +74,7 @@ def plan_of(model: ModelView, view: FleetView) -> Plan:
     elif model.pinned == 0:
         plan = Plan(model, live, 0, 0, because("unloaded"))
     else:
-        plan = _sized(model, view, live, floor)
+        plan = _sized(model, view, live)
     return _parked(plan, view.now_s)
 
 
@@ -100,7 +101,12 @@ def state_of(plan: Plan) -> Mapping[str, object]:
     return {"peaks": [list(p) for p in plan.peaks]}
 
 
-def _sized(model: ModelView, view: FleetView, live: list[ReplicaView], floor: int) -> Plan:
+def _floor(model: ModelView) -> int:
+    return min(max(model.policy.min_replicas, model.pinned or 0), max(model.policy.max_replicas, 0))
+
+
+def _sized(model: ModelView, view: FleetView, live: list[ReplicaView]) -> Plan:
+    floor = _floor(model)
     capacity = capacity_of(model.profile, model.slo, model.demand.rows_per_request)
     useful = useful_replicas(model, view.machine.cpus)
     most = min(max(model.policy.max_replicas, 0), useful)
@@ -142,7 +148,6 @@ class _Ask:
     def need(self, share: float) -> Need:
         return need_of(
             self.capacity,
-            self.model.slo,
             self.model.demand,
             load_s=self.model.profile.load.total_s,
             supply_in_s=tuple(max(0.0, r.ready_at_s - self.now_s) for r in self.live),
@@ -153,7 +158,9 @@ class _Ask:
 
 def _wanted(model: ModelView, sized: Need) -> tuple[int, Reason]:
     demand = model.demand
-    if sized.replicas == 0:
+    # What was asked for a while ago may size a second replica, but whether the last one stays is a matter of warmth
+    past = sized.replicas == 1 and demand.burst_per_s == 0
+    if sized.replicas == 0 or (past and demand.queued == 0):
         if demand.held > 0 or demand.queued > 0:
             return 1, because("cold_request", held=max(demand.held, demand.queued))
         if demand.in_flight > 0:
@@ -186,7 +193,7 @@ def _hold(plan: Plan, now_s: float) -> None:
 def _keep_safe(plan: Plan, ask: _Ask, most: int) -> None:
     """A replica goes only if without it the rule still holds at half the allowed lateness."""
     strict = min(ask.need(TAIL_SHARE / 2).replicas, most, len(plan.live))
-    if strict > plan.target:
+    if strict > max(plan.target, 1):  # the last one is a matter of warmth
         plan.target = strict
         plan.reason = because("safe_removal", need=plan.need, replicas=strict)
 
