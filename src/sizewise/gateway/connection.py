@@ -1,0 +1,423 @@
+"""The HTTP side of the hot path: one client connection.
+
+Bytes go to ``llhttp`` (through httptools); its callbacks fill an `Exchange`; the exchange's action runs when it is
+complete; answers leave in the order of their requests. What a request costs here is counted in tenths of
+microseconds, so the common case comes first in every function and everything else is a call away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import httptools
+
+from sizewise.core.units import format_bytes
+from sizewise.gateway.answers import CONTINUE, error_body, head
+from sizewise.gateway.exchange import Exchange
+from sizewise.gateway.head import Facts, Header, judge
+
+if TYPE_CHECKING:
+    from sizewise.gateway.gateway import Gateway
+
+log = logging.getLogger(__name__)
+
+PIECE_BYTES = 4096
+"""Smaller pieces of a body are put together: each piece alone would weigh more than it holds."""
+_NO_FACTS = Facts(keys_version=-1)
+
+
+class _Stop(Exception):  # noqa: N818 - not an error: it makes the parser stop where it is
+    pass
+
+
+class Connection(asyncio.Protocol):
+    """Reads while it may, writes in order. ``deaf``: whatever still comes is dropped."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.limits = gateway.limits
+        self.parser = httptools.HttpRequestParser(self)
+        self.queue: deque[Exchange] = deque()
+        """Requests that are complete and not answered, oldest first."""
+        self.deferred = 0
+        """How many at the end of the queue have not been started."""
+        self.x: Exchange | None = None
+        """The request being received."""
+        self.headers: list[Header] = []
+        self.head_done = False
+        self.silent_bytes = 0
+        """Received since the last progress: a head, or trailers, that do not end."""
+        self.facts = _NO_FACTS
+        self.facts_of: tuple[list[Header], bool] = ([], True)
+        self.feed_bytes = 0
+        self.now_s = self.begun_s = self.idle_since_s = monotonic()
+        self.deaf = self.closed = self.stalled = self.lingering = self.reading_paused = False
+        self.stuck_since_s = 0.0
+        self.unsent_bytes = 0
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self.deaf:
+            return
+        self.now_s = monotonic()
+        self.feed_bytes = len(data)
+        before, size = self.x, self.x.body_bytes if self.x is not None else 0
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            if not self.deaf:
+                self._malformed(error)
+        if before is not None and self.x is before and before.body_bytes == size:
+            self.silent_bytes += len(data)
+            if self.silent_bytes > self.limits.head_bytes and not self.deaf:
+                self._head_too_large()
+
+    def on_message_begin(self) -> None:
+        self.x = x = Exchange(self)
+        self.headers = x.headers
+        self.begun_s = self.now_s
+        self.head_done = False
+        self.silent_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        assert self.x is not None
+        self.x.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) > self.limits.headers:
+            self._head_too_large()
+            raise _Stop
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        x, parser, gateway = self.x, self.parser, self.gateway
+        assert x is not None
+        self.head_done = True
+        x.method = parser.get_method()
+        x.http_11 = http_11 = parser.get_http_version() == "1.1"
+        x.last = gateway.draining or not parser.should_keep_alive()
+        facts = self.facts
+        if facts.keys_version != gateway.access.keys.version or self.facts_of != (x.headers, http_11):
+            facts = self._judge(x)
+        x.facts = facts
+        self.headers = []  # trailers, if any, must not change what was judged
+        hot = gateway.hot_paths.get(x.url)
+        if hot is not None and facts.plain and x.method == b"POST" and not gateway.draining:
+            x.model, x.encoding, x.action = hot
+        else:
+            gateway.plan(x)
+        if facts.content_length is not None and facts.content_length > self.limits.body_bytes:
+            self._body_too_large(x, facts.content_length)
+        if facts.expects:
+            self._expected(x)
+
+    def on_body(self, data: bytes) -> None:
+        x, gateway = self.x, self.gateway
+        assert x is not None
+        size = len(data)
+        x.body_bytes += size
+        if x.dropping:
+            self._drop(x)
+            return
+        gateway.buffered_bytes += size
+        if x.body_bytes > self.limits.body_bytes:
+            self._body_too_large(x, x.body_bytes)
+        if gateway.buffered_bytes > self.limits.buffered_bytes:
+            self._gateway_full(x)
+        if not x.body:
+            x.body = data
+        else:
+            _append(x, data)
+
+    def on_message_complete(self) -> None:
+        x = self.x
+        assert x is not None
+        self.x = None
+        x.arrived_s = self.now_s
+        self.queue.append(x)
+        if x.last:
+            self.deaf = True
+        if self.stalled or len(self.queue) > self.limits.pipelined:
+            self.deferred += 1
+            self._pause_reading()
+        else:
+            x.action(x)
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def answer(self, x: Exchange, parts: bytes | list[bytes]) -> None:
+        """The whole answer. It leaves when those before it have left."""
+        if not x.dropping:
+            self.gateway.buffered_bytes -= x.body_bytes
+            x.dropping = True
+        x.body = b""
+        queue = self.queue
+        x.parts = parts
+        if queue and queue[0] is x:
+            if len(queue) == 1 and not x.last and type(parts) is bytes:
+                queue.popleft()
+                self.idle_since_s = monotonic()
+                self._write(parts)
+                if self.x is not None:
+                    self._continue()
+            else:
+                self._flush()
+
+    def _write(self, parts: bytes | list[bytes]) -> None:
+        if self.closed:
+            return
+        try:
+            if type(parts) is bytes:
+                self.transport.write(parts)
+            else:
+                self.transport.writelines(parts)
+        except (OSError, RuntimeError):
+            # The client has gone and the loop has not told us yet; nobody else may suffer from it.
+            self.closed = True
+
+    def _flush(self) -> None:
+        queue = self.queue
+        while queue and (parts := queue[0].parts) is not None:
+            x = queue[0]
+            self._write(parts)
+            if x.streaming:
+                x.parts = None
+                if x.on_drained is not None and not self.stalled:
+                    x.on_drained()
+                return
+            queue.popleft()
+            if x.last:
+                self._hang_up()
+                return
+        self.idle_since_s = monotonic()
+        self._start_deferred()
+        if not queue:
+            self._continue()
+
+    def stream(self, x: Exchange, data: bytes) -> bool:
+        """A part of an answer whose end is not known. False: call no more until ``x.on_drained`` is called."""
+        x.streaming = True
+        if not x.dropping:
+            self.gateway.buffered_bytes -= x.body_bytes
+            x.dropping = True
+        if self.queue and self.queue[0] is x:
+            self._write(data)
+            return not self.stalled
+        if isinstance(x.parts, list):
+            x.parts.append(data)
+        else:
+            x.parts = [data]
+        return False
+
+    def end_stream(self, x: Exchange, data: bytes = b"") -> None:
+        x.streaming = False
+        x.parts = [*x.parts, data] if isinstance(x.parts, list) else [data]
+        if self.queue and self.queue[0] is x:
+            self._flush()
+
+    def _hang_up(self) -> None:
+        """After the last answer: close, or take in the rest of a refused body first so that the answer is not lost."""
+        self.deaf = True
+        if self.closed:
+            return
+        if self.x is not None:
+            self.lingering = True
+            self.stuck_since_s = monotonic()
+            self.transport.write_eof()
+            return
+        self.transport.close()
+
+    # -- flow ---------------------------------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        self.stalled = True
+        self.stuck_since_s = monotonic()
+        self.gateway.stalled.add(self)
+
+    def resume_writing(self) -> None:
+        self.stalled = False
+        self.gateway.stalled.discard(self)
+        self._start_deferred()
+        if self.queue and (resume := self.queue[0].on_drained) is not None:
+            resume()
+
+    def _pause_reading(self) -> None:
+        if not self.reading_paused and not self.closed:
+            self.reading_paused = True
+            self.transport.pause_reading()
+
+    def _start_deferred(self) -> None:
+        """Start requests that were read before there was room for them."""
+        queue = self.queue
+        while self.deferred and not self.stalled and len(queue) - self.deferred < self.limits.pipelined:
+            x = queue[len(queue) - self.deferred]
+            self.deferred -= 1
+            x.arrived_s = monotonic()
+            x.action(x)
+        if self.reading_paused and not self.deferred and not self.closed:
+            self.reading_paused = False
+            self.begun_s = monotonic()
+            self.transport.resume_reading()
+
+    def _expected(self, x: Exchange) -> None:
+        if x.refusal is not None:
+            # The client may or may not send the body now, so this connection cannot go on.
+            self._refuse_now(x)
+            raise _Stop
+        if not self.queue:
+            self._continue()
+
+    def _continue(self) -> None:
+        """Ask for the body that a client holds back, once all earlier answers have left."""
+        x = self.x
+        if x is not None and self.head_done and x.facts.expects and not x.continued and not x.body_bytes:
+            x.continued = True
+            self.begun_s = monotonic()
+            self._write(CONTINUE)
+
+    # -- refusing -----------------------------------------------------------------------------------------------
+
+    def _judge(self, x: Exchange) -> Facts:
+        if self.feed_bytes > self.limits.head_bytes or self.silent_bytes:
+            size = len(x.url) + sum(len(name) + len(value) + 4 for name, value in x.headers)
+            if size > self.limits.head_bytes:
+                self._head_too_large()
+                raise _Stop
+        facts = judge(x.headers, http_11=x.http_11, access=self.gateway.access, limits=self.limits)
+        self.facts, self.facts_of = facts, (x.headers, x.http_11)
+        if facts.refusal is not None:
+            self.facts = _NO_FACTS
+        return facts
+
+    def _drop(self, x: Exchange) -> None:
+        """A body nobody wants may pass, so that the connection can go on, but not forever."""
+        if x.body_bytes > self.limits.body_bytes:
+            self._refuse_now(x)
+            raise _Stop
+
+    def _refuse_now(self, x: Exchange) -> None:
+        """Answer before the request is complete; the connection ends with this answer."""
+        x.last = True
+        self.deaf = True
+        self.queue.append(x)
+        if self.deferred:
+            self.deferred += 1
+        else:
+            x.action(x)
+
+    def _fail_now(self, status: int, text: str) -> None:
+        x = self.x or Exchange(self)
+        if not x.dropping:
+            self.gateway.buffered_bytes -= x.body_bytes
+        x.refuse(status, text)
+        self._refuse_now(x)
+
+    def _malformed(self, error: httptools.HttpParserError) -> None:
+        if isinstance(error, httptools.HttpParserCallbackError):
+            log.error("a request could not be handled", exc_info=error.__context__)
+            self.transport.abort()
+            return
+        text = str(error)
+        if "version" in text.lower() or "PRI" in text:
+            self._fail_now(505, "only HTTP/1.1 and HTTP/1.0 are supported")
+        else:
+            self._fail_now(400, f"malformed HTTP request: {text}")
+
+    def _head_too_large(self) -> None:
+        limits = self.limits
+        text = f"the headers are over the limit of {limits.headers} or {format_bytes(limits.head_bytes)}: send fewer"
+        self._fail_now(431, text)
+
+    def _body_too_large(self, x: Exchange, size: int) -> None:
+        limit = format_bytes(self.limits.body_bytes)
+        # Of a chunked body only the beginning is known
+        shown = f"the body of {format_bytes(size)}" if x.facts.content_length is not None else "the body"
+        self._fail_now(413, f"{shown} is over the limit of {limit}: send less, or raise it on the server")
+        raise _Stop
+
+    def _gateway_full(self, x: Exchange) -> None:
+        limit = format_bytes(self.limits.buffered_bytes)
+        x.refusal_headers = b"Retry-After: 1\r\n"
+        self._fail_now(503, f"requests at work hold the limit of {limit}: try again")
+        raise _Stop
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """A server may ignore a wish to upgrade (h2c): what follows is HTTP/1.1 again."""
+        if self.deaf:
+            return
+        self.parser = httptools.HttpRequestParser(self)
+        if rest:
+            self.data_received(rest)
+
+    # -- beginning and end --------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        if len(self.gateway.connections) >= self.gateway.max_connections:
+            self.deaf = self.closed = True
+            body = error_body(f"{self.gateway.max_connections} connections are open, which is the limit: try again")
+            extra = b"Retry-After: 1\r\nConnection: close\r\n"
+            transport.write(head(503, len(body), extra=extra) + body)
+            transport.close()
+            return
+        self.gateway.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = self.deaf = True
+        self.gateway.connections.discard(self)
+        self.gateway.stalled.discard(self)
+        for x in (*self.queue, self.x):
+            if x is not None:
+                self.gateway.abandon(x)
+        self.queue.clear()
+        self.deferred = 0
+        self.x = None
+        del self.parser  # it and we hold each other
+
+    def look(self, now_s: float) -> None:
+        """Once a second: has this client had its time?"""
+        limits, x = self.limits, self.x
+        if self.lingering or self.stalled:
+            self._look_stuck(now_s)
+        elif self.deaf:
+            return
+        elif x is None:
+            if not self.queue and now_s - self.idle_since_s > limits.idle_s:
+                self.transport.close()
+        elif self.reading_paused or (self.head_done and x.facts.expects and not x.continued):
+            return
+        elif not self.head_done:
+            if now_s - self.begun_s > limits.head_s:
+                self._fail_now(408, f"the headers did not arrive within {limits.head_s:g} s")
+        elif now_s - self.begun_s > limits.body_s + x.body_bytes / limits.body_bytes_per_s:
+            self._fail_now(408, f"the body did not arrive within {limits.body_s:g} s at {x.body_bytes} bytes")
+
+    def _look_stuck(self, now_s: float) -> None:
+        unsent_bytes = self.transport.get_write_buffer_size()
+        if self.stalled and unsent_bytes < self.unsent_bytes:
+            self.stuck_since_s = now_s
+        self.unsent_bytes = unsent_bytes
+        if now_s - self.stuck_since_s > (self.limits.linger_s if self.lingering else self.limits.write_s):
+            self.transport.abort()
+
+
+def _append(x: Exchange, data: bytes) -> None:
+    if isinstance(x.body, bytes):
+        x.body = [x.body]
+    last = x.body[-1]
+    if len(data) >= PIECE_BYTES:
+        x.body.append(data)
+    elif isinstance(last, bytearray):
+        last += data
+    else:
+        x.body.append(bytearray(data))
