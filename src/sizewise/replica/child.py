@@ -83,7 +83,9 @@ def _become(order: Order, *, log: int, close: Sequence[int]) -> None:
     signal.set_wakeup_fd(-1)
     for number in INHERITED_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-    # Siblings would otherwise draw the same numbers; Python's own generator sees to itself
-    np.random.seed()
+    # Siblings would otherwise draw the same numbers; Python's own generator sees to itself. Importing numpy's takes
+    # 9 ms, and seeds it
+    if "numpy.random" in sys.modules:
+        np.random.seed()
     own.prefer_in_oom()
     setproctitle(f"sizewise replica {order.model} --state-dir {order.state_dir}")

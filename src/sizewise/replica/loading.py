@@ -16,6 +16,7 @@ from sizewise.protocols.oip.arrays import DTYPES, Array
 from sizewise.protocols.oip.encode import datatype_of
 from sizewise.replica import own
 from sizewise.runtimes import LoadedModel, ModelFiles, get_runtime
+from sizewise.runtimes.synthetic import concrete_shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +153,7 @@ def warm_up(model: LoadedModel) -> str | None:
 
 def zeros(spec: TensorSpec) -> Array:
     """The smallest input of this kind."""
-    shape = tuple(1 if size < 0 else size for size in spec.shape)
+    shape = concrete_shape(spec, 1)
     if DATATYPE_BYTES[spec.datatype] is None:
         return np.full(shape, b"", np.object_)
     return np.zeros(shape, DTYPES[spec.datatype])

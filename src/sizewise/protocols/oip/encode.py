@@ -91,7 +91,8 @@ class Output:
     def _dumps(self, rows: Array) -> bytes:
         if self.datatype == "BYTES":
             return orjson.dumps(self._as_text(rows.tolist()))
-        text = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
+        # An array without dimensions is a number, which orjson knows by another type
+        text = orjson.dumps(rows if rows.ndim else rows[()], option=orjson.OPT_SERIALIZE_NUMPY)
         # NaN and infinity become null, which nothing else does in an array of numbers
         if b"null" in text:
             raise self._no_json("NaN or infinity has no JSON form")
