@@ -35,7 +35,10 @@ Handler = Callable[[Message], Awaitable[Message | None]]
 
 
 class ControlServer:
-    """Answers operations and pushes events. ``handler`` gets the message and returns the answer's fields."""
+    """Answers operations and pushes events. ``handler`` gets the message and returns the answer's fields.
+
+    A field ``descriptors`` is no part of the JSON: those file descriptors travel with the answer (SCM_RIGHTS).
+    """
 
     def __init__(self, path: Path, handler: Handler) -> None:
         self._path = path
@@ -94,9 +97,14 @@ class ControlServer:
             answer = {"ok": True, **(await self._handler(message) or {})}
         except Exception as error:
             answer = {"ok": False, "error": str(error) or type(error).__name__}
+        descriptors = answer.pop("descriptors", None)
+        line = orjson.dumps({"n": message.get("n"), **answer}) + b"\n"
         if not writer.is_closing():
-            writer.write(orjson.dumps({"n": message.get("n"), **answer}) + b"\n")
             with contextlib.suppress(ConnectionError):
+                if descriptors is None:
+                    writer.write(line)
+                else:
+                    _send_descriptors(writer, line, descriptors)
                 await writer.drain()
 
 
@@ -176,6 +184,7 @@ class ControlClient:
                 future = self._waiting.get(message.get("n", 0))
                 if future is not None and not future.done():
                     future.set_result(message)
+        self._writer.close()
         self._end()
 
 
@@ -185,6 +194,12 @@ def peer_pid(writer: asyncio.StreamWriter) -> int:
     raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
     pid: int = PEER_CREDENTIALS.unpack(raw)[0]
     return pid
+
+
+def _send_descriptors(writer: asyncio.StreamWriter, line: bytes, descriptors: list[int]) -> None:
+    """SCM_RIGHTS with the first byte of the answer, past the transport, which cannot send any."""
+    with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as peer:
+        socket.send_fds(peer, [line], descriptors)
 
 
 def run_dir(state_dir: Path) -> Path:
