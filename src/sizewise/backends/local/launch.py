@@ -162,18 +162,19 @@ def start_detached(state_dir: Path, arguments: list[str]) -> Detached:
     return Detached(child, log, log_from)
 
 
-async def stop_everything(state_dir: Path, drain_s: float) -> bool:
+async def stop_everything(state_dir: Path, drain_s: float, *, patience_s: float = ENDING_S) -> bool:
     """End every process of a state folder, also when controller and keeper have died. True: there was something.
 
-    Returns when all of them have gone. Raises UnavailableError when that cannot be done.
+    Returns when all of them have gone. A keeper that does not answer for ``drain_s + patience_s`` is ended and
+    replaced. Raises UnavailableError when it cannot be done.
     """
     try:
-        client, info = await connect_keeper(state_dir)
+        client = await ControlClient.connect(keeper_socket(state_dir))
     except UnavailableError:
         return await _stop_without_keeper(state_dir, drain_s)
-    bound_s = drain_s + ENDING_S
+    bound_s = drain_s + patience_s
     with contextlib.suppress(ProcessLookupError):
-        keeper = Process(info.pid)
+        keeper = Process(client.peer_pid)
         try:
             await client.call("shutdown", timeout_s=bound_s, drain_s=drain_s)
             await asyncio.wait_for(keeper.exited.wait(), bound_s)

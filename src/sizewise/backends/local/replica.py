@@ -184,8 +184,6 @@ class Replica:
         # An error that is not ours is a defect here, and needs its trace
         trace = None if isinstance(error, UnavailableError | OSError) else error
         log.warning("replica %s of %s failed: %s", self.spec.replica_id, self.spec.model, reason, exc_info=trace)
-        if not self._stopping.is_set():
-            self._enter(ReplicaState.FAILED, reason)
 
     def _died(self, words: str, *, at_once: bool) -> None:
         self._restarts += 1
@@ -214,6 +212,5 @@ class Replica:
 
     async def _pause(self, wait_s: float) -> None:
         if wait_s > 0:
-            if self.state is not ReplicaState.FAILED:
-                self._enter(ReplicaState.FAILED, self._last_exit or "")
+            self._enter(ReplicaState.FAILED, self._last_exit or "")
             await first_of(asyncio.sleep(wait_s), self._stopping.wait())
