@@ -176,7 +176,7 @@ class Connection(asyncio.Protocol):
         if self.closed:
             return
         try:
-            if type(parts) is bytes:
+            if isinstance(parts, bytes):
                 self.transport.write(parts)
             else:
                 self.transport.writelines(parts)
@@ -314,7 +314,8 @@ class Connection(asyncio.Protocol):
         else:
             x.action(x)
 
-    def _fail_now(self, status: int, text: str) -> None:
+    def fail_now(self, status: int, text: str) -> None:
+        """Answer, and let the connection end with that answer."""
         x = self.x or Exchange(self)
         if not x.dropping:
             self.gateway.buffered_bytes -= x.body_bytes
@@ -328,26 +329,26 @@ class Connection(asyncio.Protocol):
             return
         text = str(error)
         if "version" in text.lower() or "PRI" in text:
-            self._fail_now(505, "only HTTP/1.1 and HTTP/1.0 are supported")
+            self.fail_now(505, "only HTTP/1.1 and HTTP/1.0 are supported")
         else:
-            self._fail_now(400, f"malformed HTTP request: {text}")
+            self.fail_now(400, f"malformed HTTP request: {text}")
 
     def _head_too_large(self) -> None:
         limits = self.limits
         text = f"the headers are over the limit of {limits.headers} or {format_bytes(limits.head_bytes)}: send fewer"
-        self._fail_now(431, text)
+        self.fail_now(431, text)
 
     def _body_too_large(self, x: Exchange, size: int) -> None:
         limit = format_bytes(self.limits.body_bytes)
         # Of a chunked body only the beginning is known
         shown = f"the body of {format_bytes(size)}" if x.facts.content_length is not None else "the body"
-        self._fail_now(413, f"{shown} is over the limit of {limit}: send less, or raise it on the server")
+        self.fail_now(413, f"{shown} is over the limit of {limit}: send less, or raise it on the server")
         raise _Stop
 
     def _gateway_full(self, x: Exchange) -> None:
         limit = format_bytes(self.limits.buffered_bytes)
         x.refusal_headers = b"Retry-After: 1\r\n"
-        self._fail_now(503, f"requests at work hold the limit of {limit}: try again")
+        self.fail_now(503, f"requests at work hold the limit of {limit}: try again")
         raise _Stop
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
@@ -372,7 +373,7 @@ class Connection(asyncio.Protocol):
             return
         self.gateway.connections.add(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self.closed = self.deaf = True
         self.gateway.connections.discard(self)
         self.gateway.stalled.discard(self)
@@ -383,32 +384,6 @@ class Connection(asyncio.Protocol):
         self.deferred = 0
         self.x = None
         del self.parser  # it and we hold each other
-
-    def look(self, now_s: float) -> None:
-        """Once a second: has this client had its time?"""
-        limits, x = self.limits, self.x
-        if self.lingering or self.stalled:
-            self._look_stuck(now_s)
-        elif self.deaf:
-            return
-        elif x is None:
-            if not self.queue and now_s - self.idle_since_s > limits.idle_s:
-                self.transport.close()
-        elif self.reading_paused or (self.head_done and x.facts.expects and not x.continued):
-            return
-        elif not self.head_done:
-            if now_s - self.begun_s > limits.head_s:
-                self._fail_now(408, f"the headers did not arrive within {limits.head_s:g} s")
-        elif now_s - self.begun_s > limits.body_s + x.body_bytes / limits.body_bytes_per_s:
-            self._fail_now(408, f"the body did not arrive within {limits.body_s:g} s at {x.body_bytes} bytes")
-
-    def _look_stuck(self, now_s: float) -> None:
-        unsent_bytes = self.transport.get_write_buffer_size()
-        if self.stalled and unsent_bytes < self.unsent_bytes:
-            self.stuck_since_s = now_s
-        self.unsent_bytes = unsent_bytes
-        if now_s - self.stuck_since_s > (self.limits.linger_s if self.lingering else self.limits.write_s):
-            self.transport.abort()
 
 
 def _append(x: Exchange, data: bytes) -> None:

@@ -10,7 +10,8 @@ from sizewise.gateway.head import Facts, Header
 
 if TYPE_CHECKING:
     from sizewise.gateway.connection import Connection
-    from sizewise.gateway.model import Model, Replica
+    from sizewise.gateway.model import Model
+    from sizewise.gateway.replica import Replica
 
 _NO_FACTS = Facts()
 

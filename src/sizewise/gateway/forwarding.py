@@ -75,9 +75,9 @@ def answer_head(x: Exchange, status: int, headers: list[Header]) -> AnswerHead:
         coded = coded or lower == b"transfer-encoding"
         if lower in _HOP_BY_HOP or lower in named:
             continue
-        if lower == b"location" and value.startswith(b"/") and not value.startswith((b"//", x.prefix + b"/")):
-            value = x.prefix + value
-        lines.append(b"%b: %b\r\n" % (name, value))
+        inside = lower == b"location" and value.startswith(b"/")
+        moved = inside and not value.startswith((b"//", x.prefix + b"/"))
+        lines.append(b"%b: %b\r\n" % (name, x.prefix + value if moved else value))
     bodiless = x.method == b"HEAD" or status in {204, 304}
     chunked = not bodiless and not length and x.http_11
     if not bodiless and not length and not x.http_11:

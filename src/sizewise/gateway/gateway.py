@@ -20,6 +20,7 @@ from sizewise.gateway.head import Access
 from sizewise.gateway.limits import Limits
 from sizewise.gateway.link import FrameReplica
 from sizewise.gateway.model import Model
+from sizewise.gateway.patience import look
 from sizewise.gateway.proxy import PortReplica
 from sizewise.gateway.replica import Replica
 from sizewise.gateway.routes import ReplicaRoute, model_route, replica_route
@@ -221,7 +222,7 @@ class Gateway:
         DATES.renew(time.time())
         self.access.keys.refresh()
         for connection in tuple(self.connections):
-            connection.look(now_s)
+            look(connection, now_s)
         self._shed_slow_readers()
 
     def _shed_slow_readers(self) -> None:

@@ -244,7 +244,7 @@ class FrameReplica(Replica, asyncio.Protocol):
         if self.model is not None:
             self.model.pump(monotonic())
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self.connected = self.congested = False
         self._transport = None
         self._gone.set()
