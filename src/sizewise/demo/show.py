@@ -1,11 +1,11 @@
 """The demo on the screen: a live table in a terminal, plain lines without one, and the report."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sizewise.core.units import format_bytes, format_seconds
 from sizewise.demo.report import ModelReport, Report
-from sizewise.demo.timeline import Timeline
+from sizewise.demo.timeline import Moment, Timeline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,14 +21,13 @@ def _table(title: str | None = None) -> "Table":
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title=title, title_justify="left")
 
 
-def live_view(
-    status: Mapping[str, Any], timeline: Timeline, *, at_s: float, seconds: float, sent: int, total: int
-) -> "RenderableType":
+def live_view(moment: Moment) -> "RenderableType":
     """One line a model: what it weighs, what runs, and what ran so far."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.text import Text
 
+    status, timeline, seconds = moment.status, moment.timeline, moment.seconds
     rows = _table()
     for name, justify in (
         ("MODEL", "left"),
@@ -56,22 +55,23 @@ def live_view(
     machine = status["machine"]
     used, budget = machine["memory_used_bytes"], machine["memory_bytes"]
     footer = Text(
-        f"{at_s:5.0f} of {seconds:.0f} s   {sent} of {total} requests sent   "
+        f"{moment.at_s:5.0f} of {seconds:.0f} s   {moment.sent} of {moment.total} requests sent   "
         f"memory {format_bytes(used)} of {format_bytes(budget)}",
         style="dim",
     )
-    bar = ProgressBar(total=seconds, completed=min(at_s, seconds), width=60)
+    bar = ProgressBar(total=seconds, completed=min(moment.at_s, seconds), width=60)
     return Group(rows, Text(), bar, footer)
 
 
-def plain_line(status: Mapping[str, Any], *, at_s: float, seconds: float, sent: int, total: int) -> str:
+def plain_line(moment: Moment) -> str:
     """The same for a log: who is ready, and how full the machine is."""
+    status = moment.status
     ready = [
         f"{model['name']}x{model['replicas']['ready']}" for model in status["models"] if model["replicas"]["ready"]
     ]
     machine = status["machine"]
     return (
-        f"{at_s:4.0f}/{seconds:.0f} s  {sent}/{total} requests  "
+        f"{moment.at_s:4.0f}/{moment.seconds:.0f} s  {moment.sent}/{moment.total} requests  "
         f"memory {format_bytes(machine['memory_used_bytes'])} of {format_bytes(machine['memory_bytes'])}  "
         f"ready: {' '.join(ready) or 'none'}"
     )
@@ -120,8 +120,8 @@ def summary(report: Report) -> list[str]:
         ),
         (
             f"*Computed from the measured profiles: one replica of each model for {report.seconds:.0f} s takes "
-            f"{_gib_s(report.always_on_memory_byte_seconds)} and {report.always_on_replica_seconds:.0f} replica-seconds; "
-            f"this run took {saved:.0%} less memory-time and {fewer:.0%} fewer replica-seconds."
+            f"{_gib_s(report.always_on_memory_byte_seconds)} and {report.always_on_replica_seconds:.0f} "
+            f"replica-seconds; this run took {saved:.0%} less memory-time and {fewer:.0%} fewer replica-seconds."
         ),
         (
             f"All models together weigh {format_bytes(report.models_sum_bytes)} in memory; the budget, Sizewise itself "

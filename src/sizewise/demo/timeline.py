@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 LEVELS = "·▁▃▅▇█"
 """None, then one block step for each replica; a load in progress is drawn apart."""
@@ -36,6 +38,18 @@ class Timeline:
 
     def samples(self, model: str) -> Sequence[tuple[float, int, int]]:
         return tuple(self._samples[model])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One second of the run, for whoever shows it."""
+
+    status: dict[str, Any]
+    timeline: Timeline
+    at_s: float
+    seconds: float
+    sent: int
+    total: int
 
 
 def _mark(found: list[tuple[int, int]]) -> str:

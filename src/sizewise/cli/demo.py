@@ -1,0 +1,130 @@
+"""``sizewise demo``: the main job, on real models, in a few minutes."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sizewise.cli.app import app
+from sizewise.cli.options import Output, OutputOption
+from sizewise.cli.printing import console, message, print_json
+
+if TYPE_CHECKING:
+    from sizewise.api.client import Answer, Client
+    from sizewise.demo.models import DemoModel
+    from sizewise.demo.run import Run
+    from sizewise.demo.timeline import Moment
+
+DEFAULT_FOLDER = Path(".sizewise-demo")
+PLAIN_EVERY_S = 5.0
+DOWN_TIMEOUT_S = 120.0
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(min=10, max=3600, help="How long traffic is replayed.")] = 120.0,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running at the end.")] = False,
+    folder: Annotated[Path, typer.Option("--folder", help="Where models, state and report.json go.")] = DEFAULT_FOLDER,
+    output: OutputOption = Output.table,
+) -> None:
+    """Serve twelve real models of 2 KB to 530 MB on a machine too small for all, under uneven traffic."""
+    import asyncio
+
+    from sizewise import api
+    from sizewise.demo.models import MODELS
+    from sizewise.demo.run import Run, write_report, write_spec
+    from sizewise.demo.show import report_view
+    from sizewise.protocols.serde import to_jsonable
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = folder / "state"
+    # A run that was cut off may have left its system up; each demo starts from nothing but its models.
+    _sizewise("down", "--state-dir", str(state), quiet=True)
+    _build(folder, MODELS)
+    _weigh(folder, state, MODELS)
+    spec = write_spec(folder, MODELS, port=0, admin_port=0)
+    message("starting: sizewise up " + str(spec))
+    _sizewise("up", str(spec), "--state-dir", str(state), "--detach", quiet=True)
+    run = Run(seconds=seconds)
+    try:
+        with api.connect(state_dir=state) as client:
+            message(f"replaying {seconds:g} s of traffic against {client.status()['data_url']}")
+            status = asyncio.run(_watched(run, client))
+        report = run.report(status)
+        write_report(report, folder / "report.json")
+    finally:
+        if not keep:
+            _sizewise("down", "--state-dir", str(state), quiet=True)
+    if output is Output.json:
+        print_json(to_jsonable(report))
+    else:
+        out = console()
+        out.print(report_view(report, run.timeline, width=out.width))
+        out.print(_next(folder, state, keep=keep), highlight=False)
+
+
+async def _watched(run: "Run", client: "Client") -> "Answer":
+    """A live table on a terminal, one plain line every few seconds without."""
+    from rich.live import Live
+
+    from sizewise.demo.show import live_view, plain_line
+
+    err = console(err=True)
+    if not err.is_terminal:
+        shown_s = -PLAIN_EVERY_S
+
+        def tell(moment: "Moment") -> None:
+            nonlocal shown_s
+            if moment.at_s - shown_s >= PLAIN_EVERY_S:
+                shown_s = moment.at_s
+                message(plain_line(moment))
+
+        return await run.go(client, tell)
+    with Live(console=err, transient=True, auto_refresh=False) as live:
+        return await run.go(client, lambda moment: live.update(live_view(moment), refresh=True))
+
+
+def _build(folder: Path, models: "tuple[DemoModel, ...]") -> None:
+    from sizewise.demo.models import build_all
+
+    for model, made in build_all(folder / "models", models):
+        if made:
+            message(f"built {model.name}: {model.what}")
+
+
+def _weigh(folder: Path, state: Path, models: "tuple[DemoModel, ...]") -> None:
+    """Measure what each model weighs, once; a later run finds the measurements."""
+    files = [str(folder / "models" / model.uri) for model in models if not model.command]
+    message(f"weighing {len(files)} models (remembered for the next run)")
+    _sizewise("profile", *files, "--state-dir", str(state), "--time-limit", "20", quiet=False)
+
+
+def _sizewise(*args: str, quiet: bool) -> None:
+    """Run one of our own commands as a user would. Raises typer.Exit with its code when it fails."""
+    out = subprocess.DEVNULL if quiet else None
+    done = subprocess.run([sys.executable, "-m", "sizewise", *args], stdout=out, check=False, timeout=600)
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+
+
+def _next(folder: Path, state: Path, *, keep: bool) -> str:
+    lines = [
+        f"report: {folder / 'report.json'}",
+        "",
+        "next:",
+    ]
+    if keep:
+        lines += [
+            f"  sizewise status --state-dir {state}",
+            f"  sizewise explain atlas --state-dir {state}",
+            f"  sizewise down --state-dir {state}",
+        ]
+    else:
+        lines += [
+            f"  sizewise up {folder / 'sizewise.yaml'} --state-dir {state}",
+            f"  sizewise explain atlas --state-dir {state}",
+            "  sizewise init",
+        ]
+    return "\n".join(lines)

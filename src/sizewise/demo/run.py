@@ -1,0 +1,107 @@
+"""The whole demonstration: build, weigh, start, load, watch, report."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sizewise import api
+from sizewise.demo.load import Outcome, calls_of, replay
+from sizewise.demo.models import MODELS, SEED, DemoModel
+from sizewise.demo.report import Report, make_report
+from sizewise.demo.timeline import Moment, Timeline
+from sizewise.demo.traffic import Arrival, arrivals
+
+MEMORY = "1GiB"
+"""The budget. One replica of each model and Sizewise itself need about twice as much."""
+CPUS = 2
+SAMPLE_S = 1.0
+SETTLE_S = 2.0
+"""After the last answer, so that the last second's counts have been read."""
+
+Watch = Callable[[Moment], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """Load being replayed against a running system, with what it has shown so far."""
+
+    seconds: float
+    seed: int = SEED
+    timeline: Timeline = field(default_factory=Timeline)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    async def go(self, client: api.Client, watch: Watch, models: tuple[DemoModel, ...] = MODELS) -> dict[str, Any]:
+        """Replay the traffic; the system's status at the end."""
+        plan = arrivals(self.seconds, self.seed)
+        first = await asyncio.to_thread(client.status)
+        url = first["data_url"]
+        watcher = asyncio.create_task(self._watch(client, watch, plan))
+        try:
+            await replay(plan, calls_of(models, self.seed), url=url, done=self.outcomes.append)
+        finally:
+            watcher.cancel()
+        await asyncio.sleep(SETTLE_S)
+        return await asyncio.to_thread(client.status)
+
+    async def _watch(self, client: api.Client, watch: Watch, plan: list[Arrival]) -> None:
+        started_s = time.monotonic()
+        while True:
+            status = await asyncio.to_thread(client.status)
+            at_s = time.monotonic() - started_s
+            for model in status["models"]:
+                counts = model["replicas"]
+                self.timeline.add(at_s, model["name"], ready=counts["ready"], loading=counts["loading"])
+            sent = sum(arrival.at_s <= at_s for arrival in plan)
+            moment = Moment(
+                status=status, timeline=self.timeline, at_s=at_s, seconds=self.seconds, sent=sent, total=len(plan)
+            )
+            watch(moment)
+            await asyncio.sleep(SAMPLE_S)
+
+    def report(self, status: dict[str, Any], models: tuple[DemoModel, ...] = MODELS) -> Report:
+        return make_report(
+            seconds=self.seconds,
+            seed=self.seed,
+            models=models,
+            outcomes=self.outcomes,
+            status=status,
+            timeline=self.timeline,
+        )
+
+
+def write_spec(folder: Path, models: tuple[DemoModel, ...], *, port: int, admin_port: int) -> Path:
+    """``sizewise.yaml`` of the demo beside its models: a spec like any user's."""
+    spec = {
+        "project": "demo",
+        "models": {model.name: _entry(folder, model) for model in models},
+        "machine": {"cpus": CPUS, "memory": MEMORY},
+        "serving": {"host": "127.0.0.1", "port": port, "admin_port": admin_port},
+    }
+    path = folder / "sizewise.yaml"
+    path.write_text(yaml.safe_dump(spec, sort_keys=False))
+    return path
+
+
+def _entry(folder: Path, model: DemoModel) -> dict[str, Any]:
+    scaling = {"min_replicas": 0, "max_replicas": model.max_replicas}
+    entry: dict[str, Any] = {"slo": {"p95_ms": model.slo_p95_ms}, "scaling": scaling}
+    if model.command:
+        script = (folder / "models" / model.uri).absolute()
+        command = {"command": [sys.executable, str(script), "{port}"], "ready": {"path": "/healthz", "timeout_s": 60}}
+        return {**command, **entry}
+    return {"uri": f"models/{model.uri}", **entry}
+
+
+def write_report(report: Report, path: Path) -> None:
+    from sizewise.protocols.serde import to_jsonable
+
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(to_jsonable(report), indent=1) + "\n")
+    partial.replace(path)
