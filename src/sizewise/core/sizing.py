@@ -28,7 +28,7 @@ UTILIZATION = 0.8
 TICK_S = 1.0
 """Control interval: what a decision adds to the load time before a new replica can answer."""
 
-FEW_ARRIVALS = 4.0
+FEW_ARRIVALS = 6.0
 """Arrivals in the burst window at which its rate is believed fully; one request alone is not a rate."""
 
 SLOW_LOAD_S = 10.0
@@ -50,16 +50,8 @@ class Capacity:
     spread2: float
     """Squared coefficient of variation of the service time."""
     slo: Slo | None
-
-    @property
-    def slack_s(self) -> float:
-        """Seconds a request may wait and still meet the SLO; zero or less where it cannot be met, or there is none.
-
-        With batches, half of the batch that is running is waited for on average before one's own begins.
-        """
-        if self.slo is None:
-            return 0.0
-        return self.slo.latency_s - self.service_p95_s - (self.service_s / 2 if self.batch > 1 else 0.0)
+    slack_s: float
+    """Seconds a request may wait and still meet the SLO; zero or less where it cannot be met, or there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +91,8 @@ def capacity_of(profile: ModelProfile, slo: Slo | None, rows_per_request: float 
         chosen = (profile.curve.p50_s(rows), profile.curve.p95_s(rows))
     service_s = max(chosen[0], 1e-9)
     service_p95_s = max(chosen[1], service_s)
+    # With batches, half of the one that is running is waited for on average before one's own begins
+    residual_s = service_s / 2 if best.batch > 1 else 0.0
     sigma = math.log(service_p95_s / service_s) / 1.645  # of a lognormal with these two quantiles
     return Capacity(
         batch=best.batch,
@@ -107,6 +101,7 @@ def capacity_of(profile: ModelProfile, slo: Slo | None, rows_per_request: float 
         per_s=max(best.batch, rows) / rows / service_s,
         spread2=min(math.exp(sigma * sigma) - 1.0, 4.0),
         slo=slo,
+        slack_s=0.0 if slo is None else slo.latency_s - service_p95_s - residual_s,
     )
 
 
