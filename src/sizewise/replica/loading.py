@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 
 from sizewise.core.tensors import DATATYPE_BYTES, TensorSpec
+from sizewise.protocols.errors import ModelFileError
 from sizewise.protocols.oip import RequestError, Signature
 from sizewise.protocols.oip.arrays import DTYPES, Array
 from sizewise.protocols.oip.encode import datatype_of
@@ -46,10 +47,6 @@ class Loaded:
     """Body of the answer to LOAD."""
 
 
-class SelfCheckError(Exception):
-    """The model does not answer as it says it does."""
-
-
 def parse_load(body: bytes | memoryview) -> LoadRequest:
     """Raises RequestError naming what is missing."""
     try:
@@ -79,7 +76,7 @@ def _specs(items: Any) -> tuple[TensorSpec, ...]:
 
 
 def load(request: LoadRequest) -> Loaded:
-    """Load, warm up, weigh. Raises what the runtime raises, or SelfCheckError."""
+    """Load, warm up, weigh. Raises what the runtime raises; ModelFileError too when the self-check fails."""
     base_bytes = own.rss_anon_bytes()
     began_s = time.perf_counter()
     fetch(request.files.path)
@@ -89,29 +86,29 @@ def load(request: LoadRequest) -> Loaded:
     problem = warm_up(model)
     warm_s = time.perf_counter()
     if problem and request.self_check:
-        raise SelfCheckError(problem)
+        raise ModelFileError(request.files.entry, f"self-check: {problem}", "load it without self_check to look at it")
+    peak_bytes = own.rss_anon_bytes()
     own.release_memory()
-    declared = model.signature
-    signature = Signature(declared.inputs, declared.outputs, declared.casts, request.max_batch > 1)
     total_bytes = own.rss_anon_bytes()
-    report = {
-        "load": {
-            "start_s": 0,
-            "fetch_s": fetched_s - began_s,
-            "load_s": loaded_s - fetched_s,
-            "warmup_s": warm_s - loaded_s,
-        },
-        "memory": {
-            "base_bytes": base_bytes,
-            "resident_bytes": max(0, total_bytes - base_bytes),
-            "mapped_bytes": own.mapped_bytes(request.files.path),
-            "per_request_bytes": 0,
-            "peak_bytes": total_bytes,
-        },
+    times = {
+        "start_s": 0,
+        "fetch_s": fetched_s - began_s,
+        "load_s": loaded_s - fetched_s,
+        "warmup_s": warm_s - loaded_s,
+    }
+    memory = {
+        "base_bytes": base_bytes,
+        "resident_bytes": max(0, total_bytes - base_bytes),
+        "mapped_bytes": own.mapped_bytes(request.files.path),
+        "per_request_bytes": 0,
+        "peak_bytes": max(base_bytes, peak_bytes),
+    }
+    signature = replace(model.signature, batchable=request.max_batch > 1)
+    tensors = {
         "inputs": [_json(spec) for spec in signature.inputs],
         "outputs": [_json(spec) for spec in signature.outputs],
-        "warning": problem,
     }
+    report = {"load": times, "memory": memory, **tensors, "warning": problem}
     return Loaded(model=model, signature=signature, report=report)
 
 
