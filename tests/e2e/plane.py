@@ -29,6 +29,7 @@ from sizewise.protocols.backend import (
     ReplicaSpec,
     Snapshot,
     StartReplica,
+    StopReplica,
 )
 
 INPUTS = (TensorSpec(name="x", datatype="FP32", shape=(-1, 4)),)
@@ -116,6 +117,11 @@ class Plane:
         process = Process(pid)
         process.kill()
         await asyncio.wait_for(process.exited.wait(), 10)
+
+    async def stop(self, replica_id: str) -> None:
+        """Drain a replica, and wait until it is gone."""
+        await self.backend.apply([StopReplica(replica_id=replica_id, drain_s=10.0)])
+        await self.until(lambda seen: replica_id not in by_id(seen))
 
     async def serve(self, model: str, *ids: str) -> dict[str, ReplicaObserved]:
         """Publish a small ONNX model and have these replicas of it ready."""

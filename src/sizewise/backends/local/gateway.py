@@ -125,7 +125,7 @@ class GatewayGuard:
     async def drain(self, timeout_s: float) -> None:
         await self._ask("drain", timeout_s)
 
-    async def close(self) -> None:
+    async def close(self, *, grace_s: float = END_GRACE_S) -> None:
         """End the gateway for good."""
         self._closing = True
         if self._task is not None:
@@ -134,7 +134,7 @@ class GatewayGuard:
         if self._client is not None:
             self._client.close()
         if self.process is not None:
-            await self.process.end(grace_s=END_GRACE_S)
+            await self.process.end(grace_s=grace_s)
         self._command.socket_path.unlink(missing_ok=True)
 
     async def _ask(self, op: str, timeout_s: float, **fields: Any) -> None:

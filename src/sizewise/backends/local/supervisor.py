@@ -11,7 +11,7 @@ from typing import Any
 
 from sizewise.backends.local.command import CommandRecord
 from sizewise.backends.local.desired import Desired
-from sizewise.backends.local.gateway import GatewayCommand, GatewayGuard
+from sizewise.backends.local.gateway import END_GRACE_S, GatewayCommand, GatewayGuard
 from sizewise.backends.local.listener import address_of, bind, take_over
 from sizewise.backends.local.processes import reap_strays
 from sizewise.backends.local.replica import OomWatch, Replica, Surroundings
@@ -131,7 +131,7 @@ class Supervisor:
             replica.stop(min(drain_s, 1.0))  # nothing is in flight any more, or its time is over
         await asyncio.gather(*(replica.gone.wait() for replica in tuple(self.replicas.values())))
         await self.warm.close()
-        await self.gateway.close()
+        await self.gateway.close(grace_s=min(drain_s, END_GRACE_S))
         if self.gateway.listener is not None:
             self.gateway.listener.close()
         self._desired_path.unlink(missing_ok=True)
