@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
@@ -362,8 +362,8 @@ class Connection(asyncio.Protocol):
     # -- beginning and end --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+
+        self.transport = transport = cast("asyncio.Transport", transport)  # uvloop does not register its own
         if len(self.gateway.connections) >= self.gateway.max_connections:
             self.deaf = self.closed = True
             body = error_body(f"{self.gateway.max_connections} connections are open, which is the limit: try again")

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -228,8 +228,8 @@ class FrameReplica(Replica, asyncio.Protocol):
                 await asyncio.wait_for(self._poked.wait(), wait_s)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+
+        self._transport = cast("asyncio.Transport", transport)
         self._rest, self._large, self._pieces = b"", None, []
         if self.model is not None:
             self._target = self.model.name.encode() + b"@" + self.version.encode()

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 from time import monotonic
+from typing import cast
 
 import httptools
 
@@ -235,8 +236,8 @@ class Upstream(asyncio.Protocol):
     # What the loop calls --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self._x is None:
