@@ -96,9 +96,10 @@ class Controller:
             since_s=parts.clock.now_s(),
         )
         self._deployer = Deployer(
-            registry=self.registry,
-            store=parts.store,
+            self.registry,
+            parts.store,
             weigher=parts.weigher,
+            profiles=self.profiles,
             have_bytes=lambda: self.budget.memory_bytes - overhead_bytes(self.snapshot),
             unix_s=parts.unix_s,
         )

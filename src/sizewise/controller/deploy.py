@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -47,20 +47,25 @@ class Difference:
 
 
 class Deployer:
-    """``have_bytes`` tells how much memory models may take together; ``unix_s`` is the time that people read."""
+    """``profiles`` gets the profile of each version before anybody knows of the version.
+
+    ``have_bytes`` tells how much memory models may take together; ``unix_s`` is the time that people read.
+    """
 
     def __init__(
         self,
-        *,
         registry: Registry,
         store: ArtifactStore,
+        *,
         weigher: Weigher,
+        profiles: MutableMapping[str, ModelProfile],
         have_bytes: Callable[[], int],
         unix_s: Callable[[], float],
     ) -> None:
         self._registry = registry
         self._store = store
         self._weigher = weigher
+        self._profiles = profiles
         self._have_bytes = have_bytes
         self._unix_s = unix_s
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -117,7 +122,9 @@ class Deployer:
                 f"{version.facts.format} can be weighed but not served",
                 "; ".join(version.facts.notes) or "deploy a format that carries the whole model",
             )
-        _check_fits(wants.name, self._weigher.profile(version), self._have_bytes())
+        profile = self._weigher.profile(version)
+        _check_fits(wants.name, profile, self._have_bytes())
+        self._profiles[version.hash] = profile
         return version
 
     def _stored(self, name: str, uri: str, *, code_allowed: bool) -> VersionRecord:

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sizewise.controller.report import Explanation, Refusal
 from sizewise.controller.state import DecisionRecord, StateStore
-from sizewise.core.fleet import ModelDecision, ModelView, ReplicaState
+from sizewise.core.fleet import ModelDecision, ModelView, Reason, ReplicaState
 from sizewise.core.reasons import render
 from sizewise.protocols.backend import Action, Snapshot, StartReplica, StopReplica
 
@@ -60,9 +60,9 @@ def record_of(decided: ModelDecision, view: ModelView, *, effect: Sequence[str],
         wanted=decided.wanted,
         ready=states.count(ReplicaState.READY),
         loading=states.count(ReplicaState.LOADING) + states.count(ReplicaState.STARTING),
-        reason=decided.reason,
+        reason=_storable(decided.reason),
         inputs=_inputs(view),
-        refused=decided.refused,
+        refused=tuple(replace(r, reason=_storable(r.reason)) for r in decided.refused),
         effect=tuple(effect),
         expected_attainment=decided.expected_attainment,
     )
@@ -117,6 +117,17 @@ def _inputs(view: ModelView) -> Mapping[str, float | int | str | None]:
         "mapped_bytes": profile.memory.mapped_bytes,
         "source": str(profile.source),
     }
+
+
+def _storable(reason: Reason) -> Reason:
+    """JSON knows no infinity; what has never been is written as a word."""
+    if all(isinstance(value, str) or math.isfinite(value) for value in reason.numbers.values()):
+        return reason
+    numbers = {
+        name: value if isinstance(value, str) or math.isfinite(value) else "ever"
+        for name, value in reason.numbers.items()
+    }
+    return replace(reason, numbers=numbers)
 
 
 def _finite(value: float) -> float | None:

@@ -8,6 +8,7 @@ from sizewise.controller.records import ModelRecord, VersionRecord
 from sizewise.controller.spec import ModelSpec
 from sizewise.core.fleet import FleetDecision, ModelDecision, ModelView, ReplicaState
 from sizewise.core.profiles import ModelProfile
+from sizewise.core.reasons import render
 from sizewise.core.sizing import capacity_of
 from sizewise.protocols.backend import (
     Action,
@@ -114,11 +115,14 @@ def _stops(snapshot: Snapshot, decisions: Mapping[str, ModelDecision], around: S
         if replica.state is ReplicaState.DRAINING:
             continue
         if record is None:
-            stops.append(StopReplica(replica_id=replica.replica_id, why="its model is not deployed"))
-        elif replica.replica_id in decisions[replica.model].stop:
-            stops.append(StopReplica(replica_id=replica.replica_id, why=decisions[replica.model].reason.code))
+            why = "its model is not deployed"
         elif record.version_of(replica.version) is None:
-            stops.append(StopReplica(replica_id=replica.replica_id, why="its version was replaced"))
+            why = "its version was replaced"
+        elif replica.replica_id in decisions[replica.model].stop:
+            why = render(decisions[replica.model].reason)
+        else:
+            continue
+        stops.append(StopReplica(replica_id=replica.replica_id, why=why))
     return stops
 
 

@@ -105,7 +105,8 @@ def _state(counts: ReplicaCounts, failure: str | None) -> ModelState:
         return "ready"
     if failure is not None:
         return "failed"
-    return "loading" if counts.loading else "cold"
+    # What was decided a moment ago is not observed yet.
+    return "loading" if counts.loading or counts.desired else "cold"
 
 
 def _figures(controller: "Controller", record: ModelRecord, now_s: float) -> dict[str, Figure]:

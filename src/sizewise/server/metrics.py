@@ -4,7 +4,7 @@ Seconds and bytes, ``_total`` on counters, no request ids in labels. ``sizewise_
 HPA act. Triton's names of the same counts are given as well, for dashboards that exist.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -83,7 +83,7 @@ class FleetCollector(Collector):
 
 def _gauges(status: Status) -> Iterator[Family]:
     by_version = ("model", "version")
-    families = [
+    families: list[tuple[str, str, Callable[[ModelStatus], float]]] = [
         ("sizewise_desired_replicas", "Replicas that were decided", lambda m: m.replicas.desired),
         ("sizewise_ready_replicas", "Replicas that can answer now", lambda m: m.replicas.ready),
         ("sizewise_loading_replicas", "Replicas that start or load", lambda m: m.replicas.loading),

@@ -1,0 +1,271 @@
+"""The admin API as a client sees it: in one process with the real controller, over a fake backend."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from sizewise.controller.layout import admin_token, prepare_state_dir
+from sizewise.controller.proof import check_proof, write_proof
+from sizewise.core.fleet import ScalingPolicy
+from sizewise.protocols.control import make_run_dir, run_dir
+from sizewise.server.admin import build_api
+from sizewise.server.guard import MAX_BODY_BYTES, Guard
+from tests.scenarios.world import Weight, World
+
+ADDRESS = "http://127.0.0.1:8081"
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    prepare_state_dir(tmp_path)
+    made = World(tmp_path)
+    await made.controller.open()
+    yield made
+    made.state.close()
+
+
+@pytest.fixture
+async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    token = admin_token(world.folder)
+    app = Guard(build_api(world.controller, lambda proof: check_proof(world.folder, proof)), token=token)
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(transport=transport, base_url=ADDRESS, headers=headers) as made:
+        yield made
+
+
+def model_file(world: World, word: str = "small", weight: Weight | None = None) -> str:
+    world.weigher.weights[word] = weight or Weight()
+    path = world.folder / f"{word}.fake"
+    path.write_text(f"{word} and nothing else")
+    return str(path)
+
+
+async def deploy(client: httpx.AsyncClient, **body: Any) -> httpx.Response:
+    return await client.post("/api/v1/models", json=body)
+
+
+async def test_deploy_show_change_undeploy(world: World, client: httpx.AsyncClient) -> None:
+    uri = model_file(world)
+    first = await deploy(client, name="a", uri=uri, slo={"p95_ms": 50}, scaling={"max_replicas": 2, "priority": 10})
+    assert (first.status_code, first.json()["state"]) == (201, "cold")
+    assert first.json()["slo"] == {"quantile": 0.95, "latency_s": 0.05}
+    again = await deploy(client, name="a", uri=uri, timeout_s=5)
+    assert (again.status_code, again.json()["slo"]) == (200, {"quantile": 0.95, "latency_s": 0.05}), "kept"
+    assert world.controller.registry.get("a").wants.scaling == ScalingPolicy(max_replicas=2, priority=10)
+    assert world.controller.registry.get("a").wants.timeout_s == 5
+    listed = await client.get("/api/v1/models")
+    assert [model["name"] for model in listed.json()["models"]] == ["a"]
+    assert (await client.delete("/api/v1/models/a")).status_code == 200
+    gone = await client.get("/api/v1/models/a")
+    assert (gone.status_code, list(gone.json())) == (404, ["error"])
+
+
+async def test_status_has_what_it_promises(world: World, client: httpx.AsyncClient) -> None:
+    await deploy(client, name="a", uri=model_file(world))
+    await world.ticks(2)
+    status = (await client.get("/api/v1/status")).json()
+    assert {"models", "machine", "processes"} <= status.keys()
+    promised = {
+        "name", "version", "state", "replicas", "weights_bytes", "memory_bytes", "load_s", "requests_total",
+        "errors_total", "slo_attainment", "p95_s", "reason",
+    }  # fmt: skip
+    assert promised <= status["models"][0].keys()
+    assert status["models"][0]["replicas"] == {"desired": 0, "ready": 0, "loading": 0}
+    assert status["models"][0]["p95_s"] is None
+    assert status["machine"].keys() == {"cpus", "memory_bytes", "memory_used_bytes", "disk_bytes", "disk_used_bytes"}
+    assert status["machine"]["disk_used_bytes"] > 0
+
+
+async def test_explain_shows_inputs_rule_and_effect(world: World, client: httpx.AsyncClient) -> None:
+    await deploy(client, name="a", uri=model_file(world))
+    await world.tick()
+    world.arrive("a", 1, held=1)
+    await world.tick()
+    found = (await client.get("/api/v1/models/a/decisions", params={"limit": 1})).json()
+    (decision,) = found["decisions"]
+    assert (decision["desired"], decision["code"]) == (1, "cold_request")
+    assert decision["inputs"]["held"] == 1
+    assert decision["effect"][0].startswith("start ")
+    assert decision["refused"]
+
+
+async def test_wait_returns_when_the_new_version_serves(world: World, client: httpx.AsyncClient) -> None:
+    await world.deploy("a", "one", Weight(), policy=ScalingPolicy(min_replicas=1))
+    await world.ticks(3)
+    await world.deploy("a", "two", Weight(), policy=ScalingPolicy(min_replicas=1))
+    await world.ticks(3)
+    uri = str(world.folder / "a.fake")
+    settled = await client.post("/api/v1/models", json={"name": "a", "uri": uri}, params={"wait": "true"})
+    assert (settled.status_code, settled.json()["rollout"]["state"]) == (200, "switched")
+
+
+async def test_a_spec_is_applied_and_the_difference_told(world: World, client: httpx.AsyncClient) -> None:
+    await deploy(client, name="by-hand", uri=model_file(world))
+    spec = {"models": [{"name": "a", "uri": model_file(world, "other")}, {"name": "b", "uri": "/nowhere/b.onnx"}]}
+    first = (await client.post("/api/v1/spec", json={"spec": spec})).json()
+    assert (first["added"], first["kept"], list(first["failed"])) == (["a"], ["by-hand"], ["b"])
+    same = (await client.post("/api/v1/spec", json={"spec": {"models": spec["models"][:1]}})).json()
+    assert same["unchanged"] == ["a"]
+    less = (await client.post("/api/v1/spec", json={"spec": {"models": []}, "prune": True})).json()
+    assert sorted(less["removed"]) == ["a", "by-hand"]
+
+
+async def test_metrics_are_prometheus(world: World, client: httpx.AsyncClient) -> None:
+    await deploy(client, name="a", uri=model_file(world))
+    await world.tick()
+    world.arrive("a", 10)
+    await world.tick()
+    text = (await client.get("/metrics")).text
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    requests = {sample.labels["code"]: sample.value for sample in families["sizewise_requests"].samples}
+    assert requests == {"2xx": 10, "4xx": 0, "5xx": 0, "shed": 0, "cancelled": 0}
+    assert families["sizewise_desired_replicas"].samples[0].labels == {"model": "a"}
+    buckets = [s.value for s in families["sizewise_request_duration_seconds"].samples if s.name.endswith("_bucket")]
+    assert buckets == sorted(buckets)
+    assert buckets[-1] == 10
+    for name in (
+        "sizewise_ready_replicas", "sizewise_model_load_seconds", "sizewise_model_memory_bytes", "sizewise_cold_starts",
+        "sizewise_shed", "sizewise_queued_requests", "nv_inference_request_success",
+    ):  # fmt: skip
+        assert families[name].samples
+
+
+async def test_the_document_and_the_shutdown(world: World, client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    assert {"/api/v1/models", "/api/v1/models/{name}", "/api/v1/status", "/metrics"} <= document["paths"].keys()
+    for path in ("/docs", "/redoc"):
+        assert (await client.get(path)).status_code == 404
+    assert (await client.post("/api/v1/shutdown", json={"drain_s": 3})).status_code == 202
+    assert world.controller.stopping.is_set()
+    assert world.controller.drain_s == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        pytest.param({}, 200, id="the CLI"),
+        pytest.param({"Authorization": ""}, 401, id="no token"),
+        pytest.param({"Authorization": "Bearer x"}, 401, id="wrong token"),
+        pytest.param({"Authorization": "Basic TOKEN"}, 401, id="wrong scheme"),
+        pytest.param({"Authorization": "Bearer \u00e9"}, 401, id="a token that is not ASCII"),
+        pytest.param({"Host": "evil.example:8081"}, 403, id="rebinding Host"),
+        pytest.param({"Host": "127.0.0.1.evil.example"}, 403, id="Host that begins like loopback"),
+        pytest.param({"Host": "evil.example@127.0.0.1"}, 200, id="user part is no host"),
+        pytest.param({"Host": ""}, 403, id="empty Host"),
+        pytest.param({"Host": "["}, 403, id="malformed Host"),
+        pytest.param({"Host": "localhost:1"}, 200, id="localhost"),
+        pytest.param({"Host": "[::1]:8081"}, 200, id="loopback of IPv6"),
+        pytest.param({"Origin": "https://evil.example"}, 403, id="foreign Origin"),
+        pytest.param({"Origin": "null"}, 403, id="Origin of a sandbox"),
+        pytest.param({"Origin": "http://127.0.0.1:3000"}, 403, id="another port of this machine"),
+        pytest.param({"Origin": ADDRESS}, 200, id="our own page"),
+        pytest.param({"Sec-Fetch-Site": "cross-site"}, 403, id="cross-site fetch"),
+        pytest.param({"Sec-Fetch-Site": "same-site"}, 403, id="same-site fetch: another port"),
+        pytest.param({"Sec-Fetch-Site": "same-origin"}, 200, id="same-origin fetch"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/v1/status", "/openapi.json", "/metrics", "/healthz"])
+async def test_who_may_read(client: httpx.AsyncClient, change: dict[str, str], status: int, path: str) -> None:
+    token = client.headers["Authorization"].removeprefix("Bearer ")
+    headers = {key.encode(): value.replace("TOKEN", token).encode() for key, value in change.items()}
+    answer = await client.get(path, headers=headers)
+    expected = 200 if path == "/healthz" and status == 401 else status
+    assert answer.status_code == expected
+    assert "access-control-allow-origin" not in answer.headers
+    if expected != 200:
+        assert list(answer.json()) == ["error"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"Origin": "https://evil.example"}, id="foreign Origin"),
+        pytest.param({"Host": "evil.example"}, id="rebinding Host"),
+        pytest.param({"Authorization": "Bearer guess"}, id="wrong token"),
+    ],
+)
+async def test_nobody_else_deploys(world: World, client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    body = {"name": "a", "uri": model_file(world)}
+    answer = await client.post("/api/v1/models", json=body, headers=headers)
+    assert answer.status_code in {401, 403}
+    assert not len(world.controller.registry)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        pytest.param(b"{", 400, "JSON", id="not JSON"),
+        pytest.param(b"[]", 400, "body", id="not an object"),
+        pytest.param(b'{"name": "a"}', 400, "neither uri nor command", id="nothing to deploy"),
+        pytest.param(b'{"name": "a", "uri": "m.onnx"}', 400, "absolute", id="relative path"),
+        pytest.param(b'{"name": "a", "uri": "/nowhere/m.onnx"}', 400, "does not exist", id="absent file"),
+        pytest.param(b'{"name": "A b", "uri": "/nowhere/m.onnx"}', 400, "no model name", id="name"),
+        pytest.param(b'{"name": "a", "uri": "/dev/null", "slo": {"p42_ms": 1}}', 400, "p42_ms", id="unknown quantile"),
+        pytest.param(b'{"name": "a", "uri": "/dev/null", "colour": 1}', 400, "colour", id="unknown key"),
+        pytest.param(b"x" * (MAX_BODY_BYTES + 1), 413, "limit", id="too large"),
+    ],
+)
+async def test_bad_bodies_get_one_line(
+    world: World, client: httpx.AsyncClient, body: bytes, status: int, says: str
+) -> None:
+    answer = await client.post("/api/v1/models", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status
+    assert list(answer.json()) == ["error"]
+    assert says in answer.json()["error"]
+    assert "\n" not in answer.json()["error"]
+    assert "Traceback" not in answer.text
+
+
+async def test_a_body_without_a_length_is_bounded_too(client: httpx.AsyncClient) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 65536
+
+    assert (await client.post("/api/v1/models", content=endless())).status_code == 413
+
+
+CODE = Weight(runtime="python")
+
+
+async def test_code_is_not_deployed_over_http_alone(world: World, client: httpx.AsyncClient) -> None:
+    uri = model_file(world, "code", CODE)
+    plain = await deploy(client, name="a", uri=uri)
+    asked = await deploy(client, name="a", uri=uri, allow_code=True)
+    guessed = await deploy(client, name="a", uri=uri, allow_code=True, proof="0" * 16 + "." + "0" * 64)
+    command = await deploy(client, name="a", command=["sh", "-c", "id"], allow_code=True)
+    spec = {"models": [{"name": "a", "uri": uri}]}
+    applied = await client.post("/api/v1/spec", json={"spec": spec})
+    assert [plain.status_code, asked.status_code, guessed.status_code, command.status_code] == [403] * 4
+    assert "--allow-code" in applied.json()["failed"]["a"]
+    assert not len(world.controller.registry)
+
+
+async def test_code_is_deployed_with_a_proof_that_serves_once(world: World, client: httpx.AsyncClient) -> None:
+    uri = model_file(world, "code", CODE)
+    proof = write_proof(world.folder)
+    first = await deploy(client, name="a", uri=uri, allow_code=True, proof=proof)
+    second = await deploy(client, name="b", uri=uri, allow_code=True, proof=proof)
+    assert [first.status_code, second.status_code] == [201, 403]
+    spec = {"models": [{"name": "c", "command": {"argv": ["sh", "-c", "sleep 1"]}}]}
+    applied = await client.post("/api/v1/spec", json={"spec": spec, "proof": write_proof(world.folder)})
+    assert applied.json()["added"] == ["c"]
+
+
+async def test_a_proof_that_others_could_have_written_is_none(world: World, client: httpx.AsyncClient) -> None:
+    proof = write_proof(world.folder)
+    (run_dir(world.folder) / f"proof-{proof.split('.')[0]}").chmod(0o644)
+    readable = await deploy(client, name="a", uri=model_file(world, "code", CODE), allow_code=True, proof=proof)
+    linked = make_run_dir(world.folder) / ("proof-" + "1" * 16)
+    secret = world.folder / "secret"
+    secret.write_text("2" * 64)
+    secret.chmod(0o600)
+    linked.symlink_to(secret)
+    by_link = await deploy(
+        client, name="a", uri=model_file(world, "code", CODE), allow_code=True, proof="1" * 16 + "." + "2" * 64
+    )
+    assert [readable.status_code, by_link.status_code] == [403, 403]
