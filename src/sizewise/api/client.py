@@ -1,0 +1,170 @@
+"""A running system, spoken to through its admin API."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sizewise.protocols.errors import SizewiseError, UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    import httpx
+
+Answer = dict[str, Any]
+TIMEOUT_S = 30.0
+WAIT_S = 600.0
+
+
+@dataclass(eq=False)
+class AdminError(SizewiseError):
+    """The admin API refused; its own words."""
+
+    text: str
+    status: int = 500
+    exit_code: int = 1
+
+    def message(self) -> str:
+        return self.text
+
+
+class Client:
+    """``url`` is the admin address; ``state_dir`` is set where the system runs on this machine.
+
+    Raises AdminError when the system refuses and UnavailableError when nothing answers.
+    """
+
+    def __init__(self, url: str, token: str, *, state_dir: Path | None = None) -> None:
+        import httpx
+
+        # The environment's proxies are not asked: the token goes to this address and nowhere else.
+        self._http = httpx.Client(
+            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_S, trust_env=False
+        )
+        self.url = url
+        self.state_dir = state_dir
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def status(self) -> Answer:
+        """Models, machine and processes as they are now."""
+        return self._call("GET", "/api/v1/status")
+
+    def model(self, name: str) -> Answer:
+        return self._call("GET", f"/api/v1/models/{_quoted(name)}")
+
+    def explain(self, name: str, limit: int = 5) -> Answer:
+        """``model``, and its last ``decisions``, the newest first."""
+        model = self.model(name)
+        found = self._call("GET", f"/api/v1/models/{_quoted(name)}/decisions", params={"limit": limit})
+        return {"model": model, "decisions": found["decisions"]}
+
+    def deploy(self, wants: Mapping[str, Any], *, allow_code: bool = False, wait: bool = False) -> Answer:
+        """``wants`` has ``name``, ``uri`` and whatever else a spec says about a model.
+
+        With ``wait``, returns when the version serves, and raises when it was given up.
+        """
+        body = {**wants, "allow_code": allow_code}
+        if allow_code:
+            body["proof"] = self._proof()
+        params = {"wait": "true", "timeout_s": WAIT_S} if wait else {}
+        return self._call("POST", "/api/v1/models", body=body, params=params, timeout_s=WAIT_S + TIMEOUT_S)
+
+    def undeploy(self, name: str) -> Answer:
+        return self._call("DELETE", f"/api/v1/models/{_quoted(name)}")
+
+    def apply(self, spec: Any, *, prune: bool = False) -> Answer:
+        """Make what is deployed equal ``spec``; the difference. Code in it is allowed: whoever wrote it runs it."""
+        from sizewise.protocols.serde import to_jsonable
+
+        body = {"spec": to_jsonable(spec), "prune": prune, "proof": self._proof() if self.state_dir else None}
+        return self._call("POST", "/api/v1/spec", body=body, timeout_s=WAIT_S)
+
+    def shutdown(self, drain_s: float) -> Answer:
+        """Ask the system to drain and stop; answers at once (``api.down`` waits until everything is gone)."""
+        return self._call("POST", "/api/v1/shutdown", body={"drain_s": drain_s})
+
+    def profile(self, name: str) -> Answer:
+        """Have the model measured again as soon as there is no traffic."""
+        return self._call("POST", f"/api/v1/models/{_quoted(name)}/profile")
+
+    def _proof(self) -> str:
+        if self.state_dir is None:
+            raise UsageError("code is deployed on the machine it runs on: give --state-dir instead of --url")
+        from sizewise.controller.proof import write_proof
+
+        return write_proof(self.state_dir)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: Mapping[str, Any] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Answer:
+        import httpx
+
+        try:
+            answer = self._http.request(method, path, json=body, params=params, timeout=timeout_s)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise UnavailableError(f"nothing answers at {self.url} ({_why(error)}): start it with: sizewise up") from (
+                error
+            )
+        if answer.is_error:
+            raise _refusal(answer, self.url)
+        found: Answer = answer.json()
+        return found
+
+
+def connect(*, state_dir: Path | None = None, url: str | None = None, token: str | None = None) -> Client:
+    """The system at ``url``, else the one that ``state_dir`` belongs to.
+
+    Raises UnavailableError when no controller runs there, UsageError when ``url`` comes without a token.
+    """
+    from sizewise.controller.layout import is_held, read_holder
+
+    if url is not None:
+        known = token or (_token(state_dir) if state_dir is not None else None)
+        if known is None:
+            raise UsageError("--url needs the admin token: set SIZEWISE_TOKEN, or give --state-dir where it lies")
+        return Client(url, known)
+    if state_dir is None:
+        raise UsageError("name the system: give --state-dir or --url")
+    holder = read_holder(state_dir) if is_held(state_dir) else None
+    if holder is None:
+        raise UnavailableError(f"no system runs in {state_dir}: start one with: sizewise up --state-dir {state_dir}")
+    return Client(holder.admin_url, token or _token(state_dir) or "", state_dir=state_dir.absolute())
+
+
+def _token(state_dir: Path) -> str | None:
+    try:
+        return (state_dir / "admin-token").read_text().strip()
+    except OSError:
+        return None
+
+
+def _quoted(name: str) -> str:
+    from urllib.parse import quote
+
+    return quote(name, safe="")
+
+
+def _refusal(answer: "httpx.Response", url: str) -> AdminError:
+    try:
+        text = str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        text = f"{url} answered {answer.status_code}: is this the admin address of sizewise?"
+    code = answer.headers.get("X-Sizewise-Exit-Code", "1")
+    return AdminError(text, status=answer.status_code, exit_code=int(code) if code.isdigit() else 1)
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__

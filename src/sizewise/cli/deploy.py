@@ -1,0 +1,85 @@
+"""``sizewise deploy`` and its opposite, ``sizewise undeploy``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sizewise.cli.app import app
+from sizewise.cli.options import DEFAULT_STATE_DIR, Output, OutputOption, StateDirOption, UrlOption, connected
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NameArgument = Annotated[str, typer.Argument(help="What clients call the model.")]
+Goal = Annotated[float | None, typer.Option(help="Latency goal in milliseconds; give one of the four.")]
+
+
+@app.command()
+def deploy(
+    name: NameArgument,
+    uri: Annotated[Path, typer.Argument(help="Model file or folder.")],
+    slo_p50_ms: Goal = None,
+    slo_p90_ms: Goal = None,
+    slo_p95_ms: Goal = None,
+    slo_p99_ms: Goal = None,
+    min_replicas: Annotated[int | None, typer.Option(help="0 lets the model sleep.")] = None,
+    max_replicas: Annotated[int | None, typer.Option(help="Never more copies than this.")] = None,
+    priority: Annotated[int | None, typer.Option(help="The higher one is served first when room is short.")] = None,
+    timeout_s: Annotated[float | None, typer.Option(help="Deadline of a request that names none.")] = None,
+    max_queue: Annotated[int | None, typer.Option(help="Requests that may wait.")] = None,
+    hold_s: Annotated[float | None, typer.Option(help="How long a request waits for a sleeping model.")] = None,
+    allow_code: Annotated[bool, typer.Option("--allow-code", help="The model is code: run it with my rights.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when this version serves.")] = False,
+    output: OutputOption = Output.table,
+    state_dir: StateDirOption = DEFAULT_STATE_DIR,
+    url: UrlOption = None,
+) -> None:
+    """Serve a model file under a name, or change one that is served; what is not given stays as it is."""
+    from sizewise.cli.printing import message, print_json
+
+    goals = {"p50_ms": slo_p50_ms, "p90_ms": slo_p90_ms, "p95_ms": slo_p95_ms, "p99_ms": slo_p99_ms}
+    scaling = {"min_replicas": min_replicas, "max_replicas": max_replicas, "priority": priority}
+    wants: dict[str, Any] = {
+        "name": name,
+        "uri": str(uri.absolute()),
+        "slo": _given(goals),
+        "scaling": _given(scaling),
+        "timeout_s": timeout_s,
+        "max_queue": max_queue,
+        "hold_s": hold_s,
+    }
+    with connected(state_dir, url) as client:
+        model = client.deploy(_given(wants), allow_code=allow_code, wait=wait)
+    if output is Output.json:
+        print_json(model)
+    else:
+        message(_outcome(model))
+
+
+@app.command()
+def undeploy(
+    name: NameArgument,
+    output: OutputOption = Output.table,
+    state_dir: StateDirOption = DEFAULT_STATE_DIR,
+    url: UrlOption = None,
+) -> None:
+    """Stop serving a model: what it has accepted is answered first."""
+    from sizewise.cli.printing import message, print_json
+
+    with connected(state_dir, url) as client:
+        gone = client.undeploy(name)
+    if output is Output.json:
+        print_json(gone)
+    else:
+        message(f"{name}: undeployed")
+
+
+def _given(values: "Mapping[str, Any]") -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value not in (None, {})}
+
+
+def _outcome(model: "Mapping[str, Any]") -> str:
+    if model["candidate"]:
+        return f"{model['name']}: version {model['candidate']} is being loaded beside {model['version']}"
+    return f"{model['name']}: version {model['version']} is {model['state']}"

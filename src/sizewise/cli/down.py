@@ -1,0 +1,25 @@
+"""``sizewise down``: end a system."""
+
+from typing import Annotated
+
+import typer
+
+from sizewise.cli.app import app
+from sizewise.cli.options import DEFAULT_STATE_DIR, Output, OutputOption, StateDirOption
+
+
+@app.command()
+def down(
+    drain_s: Annotated[float, typer.Option(min=0, help="Seconds that requests in flight have; 0 ends at once.")] = 30.0,
+    output: OutputOption = Output.table,
+    state_dir: StateDirOption = DEFAULT_STATE_DIR,
+) -> None:
+    """Stop everything of a system: what it has accepted is answered first. Returns when all of it is gone."""
+    from sizewise import api
+    from sizewise.cli.printing import message, print_json
+
+    stopped = api.down(state_dir, drain_s=drain_s)
+    if output is Output.json:
+        print_json({"state_dir": str(state_dir), "stopped": stopped})
+    else:
+        message(f"{state_dir}: stopped" if stopped else f"{state_dir}: nothing was running")

@@ -1,0 +1,128 @@
+"""What ``profile`` prints of one model."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sizewise.cli.printing import table
+from sizewise.cli.show_explain import figure_text
+from sizewise.core.profiles import ModelFacts, ModelProfile
+from sizewise.core.units import format_bytes, format_seconds
+from sizewise.profiling.report import Report
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_LABELS = {
+    "start_s": "start of a process",
+    "fetch_s": "fetch",
+    "load_s": "load",
+    "warmup_s": "first call",
+    "ready_s": "until it answers",
+    "ready_cold_s": "until it answers, cold page cache",
+    "base_bytes": "memory before it",
+    "resident_bytes": "memory it adds",
+    "mapped_bytes": "mapped, shared by replicas",
+    "per_request_bytes": "per concurrent request",
+    "peak_bytes": "peak",
+    "call_p50_s": "call at batch 1, p50",
+    "call_p95_s": "call at batch 1, p95",
+}
+
+
+def profile_view(found: Report) -> "RenderableType":
+    from rich.console import Group
+    from rich.text import Text
+
+    facts = found.profile.facts
+    parts: list[RenderableType] = [Text(found.path, style="bold"), _facts(facts), Text(), _figures(found)]
+    if found.measured is not None:
+        parts += [Text(), _curve(found.measured, best=found.sustained.batch)]
+    parts += [Text(), Text(_sustained(found))]
+    parts += [Text(line, style="dim") for line in _notes(found)]
+    return Group(*parts, Text())
+
+
+def profile_json(found: Report) -> dict[str, Any]:
+    from sizewise.protocols.serde import to_jsonable
+
+    plain: dict[str, Any] = to_jsonable(found)
+    for figure, shown in zip(found.figures, plain["figures"], strict=True):
+        shown["error"] = figure.error
+    return plain
+
+
+def _facts(facts: ModelFacts) -> "Table":
+    from rich.table import Table
+
+    weights = ", ".join(f"{format_bytes(size)} {datatype}" for datatype, size in facts.weight_bytes)
+    rows = Table.grid(padding=(0, 2, 0, 0))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column(overflow="fold")
+    rows.add_row("  format", f"{facts.format} ({facts.platform})")
+    rows.add_row("  size", f"{format_bytes(facts.disk_bytes)} on disk in {max(1, len(facts.files))} files")
+    parameters = "unknown" if facts.parameters is None else f"{facts.parameters:,}"
+    rows.add_row("  parameters", parameters + (f" ({weights})" if weights else ""))
+    for label, tensors in (("  inputs", facts.inputs), ("  outputs", facts.outputs)):
+        for tensor in tensors:
+            rows.add_row(label, f"{tensor.name} {tensor.datatype} {list(tensor.shape)}".replace("[", "\\["))
+    return rows
+
+
+def _figures(found: Report) -> "Table":
+    rows = table("  FIGURE", "ESTIMATED", "MEASURED", "OFF BY", right=("ESTIMATED", "MEASURED", "OFF BY"))
+    for figure in found.figures:
+        if figure.estimated == 0 and not figure.measured:
+            continue
+        rows.add_row(
+            f"  {_LABELS[figure.name]}",
+            figure_text(figure.name, figure.estimated),
+            figure_text(figure.name, figure.measured),
+            "-" if figure.error is None else f"{figure.error:+.0%}",
+        )
+    return rows
+
+
+def _curve(profile: ModelProfile, *, best: int) -> "Table":
+    rows = table("  BATCH", "P50", "P95", "ROWS/S", "CALLS", "", right=("  BATCH", "P50", "P95", "ROWS/S", "CALLS"))
+    for point in profile.curve.points:
+        rows.add_row(
+            str(point.batch),
+            format_seconds(point.p50_s),
+            format_seconds(point.p95_s),
+            f"{point.batch / point.p50_s:,.0f}",
+            str(point.samples),
+            "best" if point.batch == best else "",
+        )
+    return rows
+
+
+def _sustained(found: Report) -> str:
+    goal = (
+        f"with p{found.slo.quantile * 100:g} within {format_seconds(found.slo.latency_s)}"
+        if found.slo
+        else "at a safe utilization; name a goal with --slo-p95-ms"
+    )
+    threads = found.profile.threads
+    return (
+        f"  one replica ({threads} thread{'s' if threads > 1 else ''}, batches up to {found.sustained.batch}) "
+        f"sustains {found.sustained.per_s:,.4g} requests/s {goal}"
+    )
+
+
+def _notes(found: Report) -> list[str]:
+    lines = []
+    if found.line is not None:
+        lines.append(
+            f"  as a straight line: {format_seconds(found.line.fixed_s)} + {format_seconds(found.line.per_row_s)} "
+            f"per row, off by up to {found.line.worst:.0%}; decisions use the points"
+        )
+    profile = found.profile
+    if profile.measured_at_s is not None:
+        at = datetime.fromtimestamp(profile.measured_at_s).astimezone()
+        known = "measured before, " if found.reused else "measured "
+        lines.append(f"  {known}{at:%Y-%m-%d %H:%M} on {profile.machine}")
+        lines.append("  " + ", ".join(f"{name} {number}" for name, number in profile.versions))
+    else:
+        lines.append("  not measured: these are estimates from the file")
+    return lines + [f"  note: {note}" for note in (*profile.facts.notes, *profile.errors)]

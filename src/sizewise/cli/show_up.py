@@ -1,0 +1,67 @@
+"""What ``up`` says once it serves: what changed, where it is, what to type next."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from sizewise.cli.options import DEFAULT_STATE_DIR
+
+Answer = Mapping[str, Any]
+_SIGNS = {"added": "+", "changed": "~", "removed": "-", "kept": "="}
+_WORDS = {"kept": " (deployed by hand; --prune removes it)", "changed": " (changed)"}
+MOST_ELEMENTS = 32
+"""Of an example request; a longer one is no example."""
+
+
+def difference_lines(difference: Answer) -> list[str]:
+    lines = [f"  {_SIGNS[kind]} {name}{_WORDS.get(kind, '')}" for kind in _SIGNS for name in difference.get(kind, ())]
+    if difference["unchanged"]:
+        lines.append(f"  {len(difference['unchanged'])} unchanged")
+    return lines
+
+
+def started_lines(started: Answer, state_dir: Path) -> list[str]:
+    """``started`` is what ``detached`` passes on and ``foreground`` makes: URLs, difference, names of models."""
+    lines = []
+    if started["adopted"]:
+        lines.append("what ran before goes on")
+    lines += difference_lines(started["difference"]) if started["difference"] is not None else []
+    lines += [f"clients   {started['data_url']}", f"admin     {started['admin_url']}", "next:"]
+    return lines + [f"  {command}" for command in _next(started, state_dir)]
+
+
+def _next(started: Answer, state_dir: Path) -> list[str]:
+    where = "" if state_dir.absolute() == DEFAULT_STATE_DIR.absolute() else f" --state-dir {state_dir}"
+    names = started["models"]
+    if not names:
+        return [f"sizewise deploy NAME FILE{where}", f"sizewise status{where}", f"sizewise down{where}"]
+    return [
+        example_request(started["data_url"], names[0]),
+        f"sizewise status{where}",
+        f"sizewise explain {names[0]}{where}",
+    ]
+
+
+def example_request(data_url: str, name: str) -> str:
+    """A request the model answers, where its inputs are few; else the one that shows its inputs."""
+    url = f"{data_url}/v2/models/{name}"
+    try:
+        with urlopen(url, timeout=2) as answer:  # noqa: S310 - our own address
+            inputs = [_example(tensor) for tensor in json.load(answer)["inputs"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"curl -s {url}"
+    if not inputs or any(len(tensor["data"]) > MOST_ELEMENTS for tensor in inputs):
+        return f"curl -s {url}"
+    return f"curl -s {url}/infer -d '{json.dumps({'inputs': inputs})}'"
+
+
+def _example(tensor: Answer) -> dict[str, Any]:
+    shape = [1 if size < 0 else size for size in tensor["shape"]]
+    count = 1
+    for size in shape:
+        count *= size
+    value = {"BYTES": "0", "BOOL": False}.get(tensor["datatype"], 0)
+    data = [value] * min(count, MOST_ELEMENTS + 1)
+    return {"name": tensor["name"], "shape": shape, "datatype": tensor["datatype"], "data": data}

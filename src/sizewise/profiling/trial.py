@@ -1,0 +1,130 @@
+"""One load and what follows, in a process of its own: stages of the load, memory, latency against batch."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sizewise.core.profiles import BatchPoint
+from sizewise.core.tensors import TensorSpec
+from sizewise.profiling.system import mapped_bytes, peak_anonymous_bytes, status_bytes
+from sizewise.profiling.timing import CurveBudget, goes_on, point, sample
+from sizewise.runtimes import LoadedModel, ModelFiles, Runtime
+from sizewise.runtimes.synthetic import assumed, synthetic
+
+Send = Callable[..., None]
+SIGN_OF_LIFE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """``label`` names its results. ``largest`` is the last batch size to try; 0 stops after warming up."""
+
+    label: str
+    threads: int
+    largest: int
+    only_below_s: float | None = None
+    """Go on after batch 1 only when its median is below this: more threads must pay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The model under trial."""
+
+    runtime: str
+    path: str
+    entry: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    budget: CurveBudget
+    memory_bytes: int
+    """Larger batches stop before private memory passes this."""
+
+    def files(self, threads: int) -> ModelFiles:
+        return ModelFiles(
+            path=Path(self.path), entry=self.entry, threads=threads, inputs=self.inputs, outputs=self.outputs
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    parent_pid: int
+    subject: Subject
+    files: tuple[str, ...]
+    """All files of the model, relative to its folder."""
+    cpus: int
+    batchable: bool
+
+
+def run_trial(runtime: Runtime, subject: Subject, trial: Trial, *, forked_s: float, send: Send) -> None:
+    """``forked_s`` is when the decision to start this process was taken, on the clock of ``time.monotonic``."""
+    start_s = time.monotonic() - forked_s
+    base = status_bytes().get("RssAnon", 0)
+    send("stage", stage="loading it")
+    began_s = time.monotonic()
+    model = runtime.load(subject.files(trial.threads))
+    load_s = time.monotonic() - began_s
+    send("stage", stage="answering the first call")
+    inputs = synthetic(model.signature.inputs, 1)
+    began_s = time.monotonic()
+    model.run(inputs, ())
+    warmup_s = time.monotonic() - began_s
+    status = status_bytes()
+    send(
+        "loaded",
+        label=trial.label,
+        load={"start_s": start_s, "fetch_s": 0.0, "load_s": load_s, "warmup_s": warmup_s},
+        base_bytes=base,
+        anonymous_bytes=status.get("RssAnon", 0),
+        mapped_bytes=mapped_bytes(Path(subject.path)),
+        peak_bytes=peak_anonymous_bytes(status),
+        assumed=assumed(model.signature.inputs),
+    )
+    if trial.largest:
+        _curve(model, subject, trial, send)
+
+
+def _curve(model: LoadedModel, subject: Subject, trial: Trial, send: Send) -> None:
+    budget, points, batch = subject.budget, list[BatchPoint](), 1
+    ends_s = time.monotonic() + budget.total_s
+    while True:
+        send("stage", stage=f"measuring batch {batch} with {trial.threads} threads")
+        inputs = synthetic(model.signature.inputs, batch)
+        samples = sample(_alive(partial(model.run, inputs, ()), send), budget, time.perf_counter)
+        # The first call at a size allocates; the median does not mind, the 95th percentile of few samples would.
+        points.append(point(batch, samples[1:]))
+        status = status_bytes()
+        anonymous = status.get("RssAnon", 0)
+        send(
+            "point",
+            label=trial.label,
+            point={"batch": batch, **_spread(points[-1])},
+            anonymous_bytes=anonymous,
+            peak_bytes=peak_anonymous_bytes(status),
+        )
+        too_slow = trial.only_below_s is not None and points[0].p50_s >= trial.only_below_s
+        if too_slow or 2 * batch > trial.largest or time.monotonic() >= ends_s or 2 * anonymous > subject.memory_bytes:
+            return
+        if not goes_on(points, slow_s=budget.slow_s):
+            return
+        batch *= 2
+
+
+def _alive(call: Callable[[], Any], send: Send) -> Callable[[], Any]:
+    """``call`` with a sign of life now and then, so that slow is not taken for stuck."""
+    last_s = time.monotonic()
+
+    def called() -> None:
+        nonlocal last_s
+        call()
+        if time.monotonic() - last_s > SIGN_OF_LIFE_S:
+            last_s = time.monotonic()
+            send("alive")
+
+    return called
+
+
+def _spread(measured: BatchPoint) -> dict[str, float | int]:
+    return {"p50_s": measured.p50_s, "p95_s": measured.p95_s, "samples": measured.samples}
