@@ -89,10 +89,12 @@ class Connection(asyncio.Protocol):
         self._replica.flush()
 
     def pause_writing(self) -> None:
-        self._transport.pause_reading()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        self._transport.resume_reading()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def answer(self, pending: Pending, answer: Answer, *, batch: Batch) -> bool:
         """Result of a computed request; False when nobody waits for it any more."""
