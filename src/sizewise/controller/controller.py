@@ -32,6 +32,7 @@ from sizewise.protocols.artifacts import ArtifactStore
 from sizewise.protocols.backend import (
     Action,
     Backend,
+    Event,
     EventKind,
     ModelRoute,
     PublishModel,
@@ -48,6 +49,8 @@ TICK_S = 1.0
 KEEP_EVERY_S = 10.0
 """Counters and live figures are written this often: what is lost with a crash is less than that."""
 RECONNECT_S = 1.0
+FRESH_S = 0.25
+"""Who asks for the status right after a request wants to see it counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +153,13 @@ class Controller:
         await self.registry.notify()
         return actions
 
+    async def refresh(self) -> None:
+        """Have figures that are at most ``FRESH_S`` old, as far as that does not take long."""
+        if self._parts.clock.now_s() - self.snapshot.at_s > FRESH_S:
+            stepping = asyncio.ensure_future(self.step())
+            stepping.add_done_callback(_read_outcome)
+            await asyncio.wait((stepping,), timeout=FRESH_S)
+
     def poke(self) -> None:
         """Look at once."""
         self._wake.set()
@@ -241,10 +251,18 @@ class Controller:
                 async for event in self._parts.backend.events():
                     if event.kind is EventKind.GATEWAY:
                         self._published.clear()
+                    if event.kind is EventKind.REPOSITORY:
+                        await self._asked(event)
                     if event.kind is EventKind.POISON:
                         log.warning("model %s: a request that killed two replicas: %s", event.model, event.detail)
                     self.poke()
             await self._parts.clock.sleep(RECONNECT_S)
+
+    async def _asked(self, event: Event) -> None:
+        """A client loads or unloads by hand, and the policy has no say until the model is deployed again."""
+        if self.registry.find(event.model) is not None:
+            self.parking.forgive(event.model)
+            await self.pin(event.model, 0 if "unload" in event.detail else 1)
 
     async def _pause(self, seconds: float) -> None:
         sleeping = asyncio.ensure_future(self._parts.clock.sleep(seconds))
@@ -351,3 +369,9 @@ class Controller:
 def _keeper_of(snapshot: Snapshot) -> int | None:
     """A new keeper is told everything again."""
     return next((p.pid for p in snapshot.processes if p.role == "keeper"), None)
+
+
+def _read_outcome(stepping: "asyncio.Future[tuple[Action, ...]]") -> None:
+    """The loop reports its own failures, and meets the same one within a second."""
+    if not stepping.cancelled():
+        stepping.exception()

@@ -75,8 +75,9 @@ class Deployer:
         check_name(wants.name)
         async with self._locks[wants.name], self._registry.holding():
             version = await asyncio.to_thread(self._prepare, wants, code_allowed=code_allowed)
-            record = self._merged(self._registry.find(wants.name), wants, version)
-            record = replace(record, origin="spec" if origin == "spec" else record.origin)
+            record = self._merged(self._registry.find(wants.name), wants, version, origin=origin)
+            if origin == "spec":
+                record = replace(record, origin=origin)
             await self._registry.put(record)
             return record
 
@@ -149,15 +150,17 @@ class Deployer:
             deployed_unix_s=self._unix_s(),
         )
 
-    def _merged(self, old: ModelRecord | None, wants: ModelSpec, new: VersionRecord) -> ModelRecord:
+    def _merged(self, old: ModelRecord | None, wants: ModelSpec, new: VersionRecord, *, origin: Origin) -> ModelRecord:
+        """What somebody asked for by hand (``pinned``) holds until the model is deployed again."""
         if old is None:
             return ModelRecord(wants=wants, origin="deploy", serving=new)
         if new.version == old.serving.version:
-            return replace(old, wants=wants, candidate=None)
+            same = wants == old.wants and origin == "spec"
+            return replace(old, wants=wants, candidate=None, pinned=old.pinned if same else None)
         if old.candidate is not None and new.version == old.candidate.version:
             return replace(old, wants=wants)
         running = Rollout(version=new.version, state=RolloutState.RUNNING, at_unix_s=self._unix_s())
-        return replace(old, wants=wants, candidate=new, rollout=running)
+        return replace(old, wants=wants, candidate=new, rollout=running, pinned=None)
 
 
 def _check_code(name: str, facts: ModelFacts, *, code_allowed: bool) -> None:

@@ -48,6 +48,7 @@ def build_api(controller: Controller, prove: Prove) -> FastAPI:
 def _add_models(app: FastAPI, controller: Controller, prove: Prove) -> None:
     @app.get("/api/v1/models")
     async def list_models() -> dict[str, list[ModelStatus]]:
+        await controller.refresh()
         return {"models": list(controller.status().models)}
 
     @app.post("/api/v1/models", response_model=ModelStatus)
@@ -64,6 +65,7 @@ def _add_models(app: FastAPI, controller: Controller, prove: Prove) -> None:
 
     @app.get(_NAME)
     async def show_model(name: str) -> ModelStatus:
+        await controller.refresh()
         return controller.model_status(name)
 
     @app.delete(_NAME)
@@ -95,6 +97,7 @@ def _add_system(app: FastAPI, controller: Controller, prove: Prove) -> None:
 
     @app.get("/api/v1/status")
     async def status() -> Status:
+        await controller.refresh()
         return controller.status()
 
     @app.post("/api/v1/spec")
@@ -112,6 +115,7 @@ def _add_system(app: FastAPI, controller: Controller, prove: Prove) -> None:
 
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:
+        await controller.refresh()
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 

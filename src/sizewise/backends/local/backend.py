@@ -167,7 +167,7 @@ def _weighed(replica: ReplicaObserved, weights: dict[int, Weight]) -> ReplicaObs
 def event_of(message: Message) -> Event | None:
     """None for a kind this version does not know: an event is a hint, never the only news of something."""
     with contextlib.suppress(ValueError):
-        detail = ": ".join(str(message[key]) for key in ("state", "detail") if message.get(key))
+        detail = ": ".join(str(message[key]) for key in ("state", "op", "detail") if message.get(key))
         return Event(
             kind=EventKind(str(message.get("event"))),
             model=str(message.get("model") or ""),
