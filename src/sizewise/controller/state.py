@@ -59,13 +59,14 @@ class StateStore:
     def __init__(self, path: Path | None) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
         self._writes = 0
+        # Every later call runs in the one thread; only this one and close() do not.
+        self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
         try:
-            # Every later call runs in the one thread; only this one and close() do not.
-            self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript(_SCHEMA)
         except sqlite3.Error as error:
+            self._db.close()
             raise UnavailableError(f"{path} cannot be opened: {error}: check disk space and permissions") from error
 
     async def models(self) -> dict[str, ModelRecord]:
