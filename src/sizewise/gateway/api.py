@@ -63,6 +63,7 @@ class Api:
         try:
             self._split(x)
             if facts.refusal is not None:
+                x.last = True
                 raise NoSuchAddressError(*facts.refusal)
             if facts.locked is not None and x.path not in OPEN_PATHS:
                 raise NoSuchAddressError(*facts.locked)

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PIECE_BYTES = 4096
-"""Smaller pieces of a body are put together: each piece alone would weigh more than it holds."""
 _NO_FACTS = Facts(keys_version=-1)
 
 
@@ -56,6 +54,8 @@ class Connection(asyncio.Protocol):
         self.facts = _NO_FACTS
         self.facts_of: tuple[list[Header], bool] = ([], True)
         self.feed_bytes = 0
+        self.rewritten = b""
+        """Head of a request that asked for an upgrade, without that wish."""
         self.now_s = self.begun_s = self.idle_since_s = monotonic()
         self.deaf = self.closed = self.stalled = self.lingering = self.reading_paused = False
         self.stuck_since_s = 0.0
@@ -109,6 +109,9 @@ class Connection(asyncio.Protocol):
         if facts.keys_version != gateway.access.keys.version or self.facts_of != (x.headers, http_11):
             facts = self._judge(x)
         x.facts = facts
+        if facts.upgrade and parser.should_upgrade() and not facts.websocket:
+            self.rewritten = x.head_without_upgrade()
+            return
         self.headers = []  # trailers, if any, must not change what was judged
         hot = gateway.hot_paths.get(x.url)
         if hot is not None and facts.plain and x.method == b"POST" and not gateway.draining:
@@ -132,16 +135,18 @@ class Connection(asyncio.Protocol):
         if x.body_bytes > self.limits.body_bytes:
             self._body_too_large(x, x.body_bytes)
         if gateway.buffered_bytes > self.limits.buffered_bytes:
-            self._gateway_full(x)
+            self._gateway_full()
         if not x.body:
             x.body = data
         else:
-            _append(x, data)
+            x.append(data)
 
     def on_message_complete(self) -> None:
         x = self.x
         assert x is not None
         self.x = None
+        if self.rewritten:
+            return
         x.arrived_s = self.now_s
         self.queue.append(x)
         if x.last:
@@ -314,12 +319,13 @@ class Connection(asyncio.Protocol):
         else:
             x.action(x)
 
-    def fail_now(self, status: int, text: str) -> None:
+    def fail_now(self, status: int, text: str, extra: bytes = b"") -> None:
         """Answer, and let the connection end with that answer."""
         x = self.x or Exchange(self)
         if not x.dropping:
             self.gateway.buffered_bytes -= x.body_bytes
-        x.refuse(status, text)
+        if x.refusal is None:
+            x.refuse(status, text, extra)
         self._refuse_now(x)
 
     def _malformed(self, error: httptools.HttpParserError) -> None:
@@ -328,7 +334,7 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
             return
         text = str(error)
-        if "version" in text.lower() or "PRI" in text:
+        if "Invalid HTTP version" in text or "PRI" in text:
             self.fail_now(505, "only HTTP/1.1 and HTTP/1.0 are supported")
         else:
             self.fail_now(400, f"malformed HTTP request: {text}")
@@ -345,17 +351,19 @@ class Connection(asyncio.Protocol):
         self.fail_now(413, f"{shown} is over the limit of {limit}: send less, or raise it on the server")
         raise _Stop
 
-    def _gateway_full(self, x: Exchange) -> None:
+    def _gateway_full(self) -> None:
         limit = format_bytes(self.limits.buffered_bytes)
-        x.refusal_headers = b"Retry-After: 1\r\n"
-        self.fail_now(503, f"requests at work hold the limit of {limit}: try again")
+        self.fail_now(503, f"requests at work hold the limit of {limit}: try again", b"Retry-After: 1\r\n")
         raise _Stop
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
-        """A server may ignore a wish to upgrade (h2c): what follows is HTTP/1.1 again."""
+        """A server may ignore a wish to upgrade (h2c). The parser took the head for the end of HTTP, so it reads the
+        head once more without that wish, and then the body."""
         if self.deaf:
             return
+        again, self.rewritten = self.rewritten, b""
         self.parser = httptools.HttpRequestParser(self)
+        self.data_received(again)
         if rest:
             self.data_received(rest)
 
@@ -384,15 +392,3 @@ class Connection(asyncio.Protocol):
         self.deferred = 0
         self.x = None
         del self.parser  # it and we hold each other
-
-
-def _append(x: Exchange, data: bytes) -> None:
-    if isinstance(x.body, bytes):
-        x.body = [x.body]
-    last = x.body[-1]
-    if len(data) >= PIECE_BYTES:
-        x.body.append(data)
-    elif isinstance(last, bytearray):
-        last += data
-    else:
-        x.body.append(bytearray(data))

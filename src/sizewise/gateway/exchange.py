@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sizewise.gateway.model import Model
     from sizewise.gateway.replica import Replica
 
+PIECE_BYTES = 4096
+"""Smaller pieces of a body are put together: each piece alone would weigh more than it holds."""
 _NO_FACTS = Facts()
 
 
@@ -76,6 +78,24 @@ class Exchange:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.headers: list[Header] = []
+
+    def append(self, data: bytes) -> None:
+        """More of a body that has begun."""
+        if isinstance(self.body, bytes):
+            self.body = [self.body]
+        last = self.body[-1]
+        if len(data) >= PIECE_BYTES:
+            self.body.append(data)
+        elif isinstance(last, bytearray):
+            last += data
+        else:
+            self.body.append(bytearray(data))
+
+    def head_without_upgrade(self) -> bytes:
+        """The head as it would have come from a client that does not wish for another protocol."""
+        kept = (b"%b: %b\r\n" % header for header in self.headers if header[0].lower() != b"upgrade")
+        version = b"1.1" if self.http_11 else b"1.0"
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (self.method, self.url, version, b"".join(kept))
 
     def joined(self) -> bytes:
         """The whole body as one piece."""

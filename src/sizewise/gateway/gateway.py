@@ -211,16 +211,17 @@ class Gateway:
             model.sweep(now_s)
         self._ticks += 1
         if self._ticks % TICKS_PER_LOOK == 0:
-            self._look(now_s)
+            DATES.renew(time.time())
+            self.access.keys.refresh()
+            self.look_after_clients(now_s)
         if self._idle_waiters and not self.in_flight:
             for waiter in self._idle_waiters:
                 if not waiter.done():
                     waiter.set_result(None)
             self._idle_waiters.clear()
 
-    def _look(self, now_s: float) -> None:
-        DATES.renew(time.time())
-        self.access.keys.refresh()
+    def look_after_clients(self, now_s: float) -> None:
+        """End connections whose time is over, and the largest of slow readers when memory is."""
         for connection in tuple(self.connections):
             look(connection, now_s)
         self._shed_slow_readers()

@@ -55,6 +55,8 @@ class Facts:
     content_type: bytes = b""
     content_encoding: bytes = b""
     websocket: bool = False
+    upgrade: bool = False
+    """Asks for another protocol, which is not heard."""
     key_header: bytes = b""
     """The header that held our API key: not the business of a server behind us."""
     keys_version: int = 0
@@ -132,10 +134,10 @@ def _facts(known: dict[bytes, bytes], *, http_11: bool, access: Access) -> Facts
     encoding = known.get(b"content-encoding", b"").lower()
     encoding = b"" if encoding == b"identity" else encoding
     special = locked is not None or json_bytes is not None or timeout_s is not None or expects or bool(encoding)
-    websocket = b"websocket" in known.get(b"upgrade", b"").lower()
+    upgrade = known.get(b"upgrade", b"").lower()
     return Facts(
         locked=locked,
-        plain=not (special or websocket),
+        plain=not (special or upgrade),
         content_length=_whole(known, b"content-length"),
         chunked=_chunked(known, http_11=http_11),
         expects=expects,
@@ -144,7 +146,8 @@ def _facts(known: dict[bytes, bytes], *, http_11: bool, access: Access) -> Facts
         target_model=known.get(b"x-amzn-sagemaker-target-model", b"").decode("latin-1"),
         content_type=known.get(b"content-type", b"").partition(b";")[0].strip().lower(),
         content_encoding=encoding,
-        websocket=websocket,
+        websocket=b"websocket" in upgrade,
+        upgrade=bool(upgrade),
         key_header=key_header,
         keys_version=access.keys.version,
     )
