@@ -1,7 +1,9 @@
 """Answers of a replica equal the framework's own, bit for bit, called with the same batch."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +96,7 @@ def lightgbm_case() -> Case:
     return Case("lightgbm", "model.txt", lambda path: booster.save_model(str(path)), direct, table(6), "FP64")
 
 
-def torch_case() -> Case:
+def torch_case(entry: str) -> Case:
     import torch
 
     torch.manual_seed(0)
@@ -104,16 +106,18 @@ def torch_case() -> Case:
         example = torch.zeros(2, 6)
         if path.suffix == ".pt2":
             shapes = ({0: torch.export.Dim.DYNAMIC},)
-            torch.export.save(torch.export.export(network, (example,), dynamic_shapes=(shapes,)), path)
+            torch.export.save(torch.export.export(network, (example,), dynamic_shapes=shapes), path)
         else:
-            torch.jit.trace(network, example).save(str(path))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # old files are served all the same
+                torch.jit.trace(network, example).save(str(path))
 
     def direct(path: Path, inputs: Arrays) -> Arrays:
         torch.set_num_threads(1)
         with torch.inference_mode():
             return {"y": network(torch.from_numpy(inputs["x"])).numpy()}
 
-    return Case("torch", "model.pt", build, direct, {"x": table(6, np.float32)["input"]})
+    return Case("torch", entry, build, direct, {"x": table(6, np.float32)["input"]})
 
 
 CASES = [
@@ -121,7 +125,8 @@ CASES = [
     pytest.param(sklearn_case, id="sklearn"),
     pytest.param(xgboost_case, id="xgboost"),
     pytest.param(lightgbm_case, id="lightgbm"),
-    pytest.param(torch_case, id="torch", marks=pytest.mark.heavy),
+    pytest.param(partial(torch_case, "model.pt2"), id="torch.export", marks=pytest.mark.heavy),
+    pytest.param(partial(torch_case, "model.pt"), id="TorchScript", marks=pytest.mark.heavy),
 ]
 
 
