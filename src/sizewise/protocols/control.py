@@ -147,7 +147,9 @@ class ControlClient:
         self._waiting[number] = future
         self._writer.write(orjson.dumps({**message, "n": number}) + b"\n")
         try:
-            answer = await asyncio.wait_for(future, timeout_s)
+            # Not wait_for, which in Python 3.11 loses a cancellation that comes together with the answer
+            async with asyncio.timeout(timeout_s):
+                answer = await future
         except TimeoutError as error:
             raise UnavailableError(f"{op}: no answer within {timeout_s:g} s") from error
         finally:

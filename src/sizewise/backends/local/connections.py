@@ -26,7 +26,8 @@ class Reconnecting:
         if pending is None or _is_useless(pending):
             pending = self._connecting = asyncio.ensure_future(self._connect())
         try:
-            return await asyncio.wait_for(asyncio.shield(pending), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(pending)
         except TimeoutError as error:
             raise UnavailableError(f"no connection within {timeout_s:g} s yet") from error
 

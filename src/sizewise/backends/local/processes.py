@@ -41,7 +41,8 @@ class Process:
 
     async def ended_within(self, timeout_s: float) -> bool:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.exited.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self.exited.wait()
         return self.exited.is_set()
 
     async def end(self, *, grace_s: float) -> None:
