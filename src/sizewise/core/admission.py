@@ -7,8 +7,11 @@ written to by one thread only, and are told the time rather than reading it.
 import math
 from dataclasses import dataclass
 
-MEMORY = 64.0
+MEMORY = 32.0
 """Completions that the measured drain rate rests on; older ones fade."""
+
+OUTLIER = 4.0
+"""One completion counts as no more than this many times what is usual: a single stall must not shed what follows."""
 
 EVIDENCE = 2.0
 """While replicas take more, the drain rate is believed for up to this multiple of the work at which it was measured:
@@ -38,7 +41,7 @@ class Admission:
     each completion shows n requests ahead of it or beside it leaving in t seconds).
     """
 
-    __slots__ = ("_ahead", "_recovering", "_taken_s", "max_queue", "service_s", "slo_s", "timeout_s")
+    __slots__ = ("_ahead", "_each_s", "_recovering", "max_queue", "service_s", "slo_s", "timeout_s")
 
     def __init__(self, *, max_queue: int, slo_s: float | None, service_s: float, timeout_s: float) -> None:
         self.max_queue = max_queue
@@ -46,7 +49,7 @@ class Admission:
         self.service_s = max(service_s, 1e-6)
         self.timeout_s = timeout_s
         self._ahead = 1.0
-        self._taken_s = self.service_s
+        self._each_s = self.service_s
         self._recovering = False
 
     def check(self, queued: int, outstanding: int, ready: int) -> Shed | None:
@@ -65,7 +68,7 @@ class Admission:
             self._recovering = False
         if self.slo_s is None or ahead < SHORT_QUEUE * ready or self._recovering:
             return None
-        wait_s = ahead * self._taken_s / self._ahead
+        wait_s = ahead * self._each_s
         if wait_s <= self.slo_s - self.service_s or (queued == 0 and ahead > EVIDENCE * self._ahead):
             return None
         return Shed(503, self.retry_after_s(ahead))
@@ -79,14 +82,14 @@ class Admission:
             return
         n = ahead + 1
         self._ahead += (n - self._ahead) / MEMORY
-        self._taken_s += (seconds - self._taken_s) / MEMORY
+        self._each_s += (min(max(seconds, 1e-6) / n, OUTLIER * self._each_s) - self._each_s) / MEMORY
         if ahead == 0:
             self.service_s += (max(seconds, 1e-6) - self.service_s) / 16.0
 
     @property
     def drain_per_s(self) -> float:
         """Requests per second that leave, as measured while about ``work_ahead`` were there."""
-        return self._ahead / max(self._taken_s, 1e-9)
+        return 1.0 / self._each_s
 
     @property
     def work_ahead(self) -> float:

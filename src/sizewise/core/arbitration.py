@@ -186,6 +186,7 @@ def _make_room(claim: Claim, short: int, ledger: Ledger) -> None:
             freed -= holding.freed_bytes
     for holding in chosen:
         _evict(holding, ledger, because("evicted", claimant=claim.plan.model.name))
+        holding.plan.yields_until_s = ledger.view.now_s + _turn_s(holding, claim)
 
 
 def _may_go(holding: Holding, claim: Claim, now_s: float) -> bool:
@@ -210,8 +211,11 @@ def _may_go(holding: Holding, claim: Claim, now_s: float) -> bool:
         return served_s >= max(MIN_HOLD_S, 2 * change_s)
     if holding.priority > claim.priority or not (claim.first and claim.waiting):
         return False
-    turn_s = max(TURN_LEAST_S, TURN_LOADS * change_s) * max(1.0, holding.value / max(claim.value, 1e-300))
-    return served_s >= turn_s
+    return served_s >= _turn_s(holding, claim) * max(1.0, holding.value / max(claim.value, 1e-300))
+
+
+def _turn_s(holding: Holding, claim: Claim) -> float:
+    return max(TURN_LEAST_S, TURN_LOADS * (holding.plan.load_s + claim.load_s))
 
 
 def _holdings(ledger: Ledger) -> list[Holding]:

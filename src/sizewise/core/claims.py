@@ -55,8 +55,9 @@ class Claim:
 
     @property
     def rank(self) -> tuple[object, ...]:
-        """Order in which claims are served: priority, promises, value; the name makes it the same every time."""
-        return (-self.priority, not self.waiting, -self.value, self.plan.model.name, self.version, self.number)
+        """Order in which claims are served: priority, promises, turns, value; the name makes it the same every time."""
+        yields = self.plan.yields_until_s is not None
+        return (-self.priority, not self.waiting, yields, -self.value, self.plan.model.name, self.version, self.number)
 
     @property
     def load_rank(self) -> tuple[object, ...]:

@@ -45,6 +45,8 @@ class Plan:
     denied: int = 0
     stop: list[str] = field(default_factory=list)
     evicted: int = 0
+    yields_until_s: float | None = None
+    """It was evicted for another: until then it asks for memory after its equals, or it would be back first."""
     refused: list[Refused] = field(default_factory=list)
 
     @property
@@ -75,6 +77,9 @@ def plan_of(model: ModelView, view: FleetView) -> Plan:
         plan = Plan(model, live, 0, 0, because("unloaded"))
     else:
         plan = _sized(model, view, live)
+    until_s = model.state.get("yields_until_s")
+    if isinstance(until_s, int | float) and view.now_s < until_s:
+        plan.yields_until_s = until_s
     return _parked(plan, view.now_s)
 
 
@@ -98,7 +103,10 @@ def stopping_order(replicas: Iterable[ReplicaView]) -> list[ReplicaView]:
 
 def state_of(plan: Plan) -> Mapping[str, object]:
     """What the next decision must be handed back."""
-    return {"peaks": [list(p) for p in plan.peaks]}
+    state: dict[str, object] = {"peaks": [list(p) for p in plan.peaks]}
+    if plan.yields_until_s is not None:
+        state["yields_until_s"] = plan.yields_until_s
+    return state
 
 
 def _floor(model: ModelView) -> int:

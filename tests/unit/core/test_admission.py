@@ -1,0 +1,96 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sizewise.core.admission import Admission, Shed
+
+
+def admission(*, slo_s: float | None = 0.1, service_s: float = 0.01, max_queue: int = 100) -> Admission:
+    return Admission(max_queue=max_queue, slo_s=slo_s, service_s=service_s, timeout_s=30.0)
+
+
+def busy(ahead: int, per_s: float, *, times: int = 400, slo_s: float | None = 0.1) -> Admission:
+    """One that has seen many answers with this work ahead, leaving at this rate."""
+    it = admission(slo_s=slo_s)
+    for _ in range(times):
+        it.done(ahead, (ahead + 1) / per_s)
+    return it
+
+
+@pytest.mark.parametrize(
+    ("it", "state", "status"),
+    [
+        pytest.param(busy(20, 100), (0, 0, 1), None, id="starts at once"),
+        pytest.param(busy(20, 100), (0, 1, 1), None, id="one ahead of it"),
+        pytest.param(busy(20, 100), (0, 3, 2), None, id="short queue at two replicas"),
+        pytest.param(busy(20, 100), (10, 10, 1), 503, id="would be late"),
+        pytest.param(busy(20, 1000), (10, 10, 1), None, id="the same work at a faster replica"),
+        pytest.param(busy(20, 100, slo_s=None), (50, 50, 1), None, id="no SLO: only the queue bound"),
+        pytest.param(busy(20, 100, slo_s=None), (100, 0, 1), 429, id="queue full"),
+        pytest.param(admission(), (99, 0, 0), None, id="cold: held"),
+        pytest.param(admission(), (100, 0, 0), 429, id="cold: held up to the bound"),
+        pytest.param(busy(0, 100), (0, 40, 1), None, id="batches of this size were never seen: it may be fine"),
+        pytest.param(busy(0, 100), (5, 64, 1), 503, id="but not when requests queue already"),
+    ],
+)
+def test_check(it: Admission, state: tuple[int, int, int], status: int | None) -> None:
+    shed = it.check(*state)
+    assert (shed.status if shed else None) == status
+    assert shed is None or 1 <= shed.retry_after_s <= 60
+
+
+def test_what_was_held_while_cold_does_not_make_others_late() -> None:
+    it = busy(20, 100)
+    assert it.check(30, 0, 0) is None
+    assert it.check(30, 20, 1) is None, "the backlog of the cold time is being worked off"
+    assert it.check(0, 20, 1) == Shed(503, 1)
+
+
+def test_retry_after_is_when_the_work_ahead_is_done() -> None:
+    assert busy(20, 10).retry_after_s(45) == 5
+    assert busy(20, 10).retry_after_s(100_000) == 60
+
+
+def test_service_time_follows_requests_that_were_alone() -> None:
+    it = busy(0, 50)
+    assert it.service_s == pytest.approx(0.02, rel=0.01)
+    assert busy(30, 50).service_s == 0.01
+
+
+def test_drain_rate_follows_more_replicas() -> None:
+    it = busy(20, 100)
+    for _ in range(400):
+        it.done(20, 21 / 200)
+    assert it.drain_per_s == pytest.approx(200, rel=0.02)
+    assert it.work_ahead == pytest.approx(21, rel=0.02)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
+def test_impossible_times_are_ignored(bad: float) -> None:
+    it = busy(5, 100)
+    it.done(5, bad)
+    assert it.drain_per_s == pytest.approx(100, rel=0.05)
+
+
+def test_deadline_is_its_own_or_the_models() -> None:
+    assert admission().deadline_s(5.0) == 35.0
+    assert admission().deadline_s(5.0, 0.5) == 5.5
+
+
+@given(st.integers(0, 90), st.integers(0, 60), st.integers(1, 4), st.integers(0, 40))
+def test_more_work_is_never_admitted_where_less_was_shed(queued: int, out: int, ready: int, extra: int) -> None:
+    it = busy(200, 100)
+    if it.check(queued, out, ready) is not None:
+        assert it.check(queued + extra, out, ready) is not None
+
+
+def test_recovers_by_itself_when_everything_was_shed() -> None:
+    it = busy(50, 2)
+    shed = 0
+    for _ in range(200):
+        if it.check(0, 1, 1) is None:
+            it.done(1, 0.01)
+        shed += it.check(5, 5, 1) is not None
+    assert 0 < shed < 200
