@@ -1,5 +1,9 @@
 """scikit-learn estimators from skops files."""
 
+import contextlib
+import importlib.abc
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,10 +24,8 @@ class SklearnRuntime:
     def prepare(self) -> None:
         _skops()
         # What loading an estimator imports anyhow; in a warm parent it is paid once
-        import sklearn.ensemble
-        import sklearn.linear_model
-        import sklearn.pipeline
-        import sklearn.preprocessing  # noqa: F401
+
+        import sizewise.formats.trusted  # noqa: F401
 
     def load(self, files: ModelFiles) -> LoadedModel:
         skops = _skops()
@@ -89,10 +91,33 @@ def _outputs(estimator: Any) -> tuple[TensorSpec, ...]:
 
 def _skops() -> Any:
     try:
-        import skops.io
+        with _without("torch"):
+            import skops.io
     except ImportError as error:
         raise RuntimeMissingError("scikit-learn with skops", "sklearn") from error
     return skops.io
+
+
+class _Hidden(importlib.abc.MetaPathFinder):
+    """Says that a package is not installed."""
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        if fullname == self._package:
+            raise ModuleNotFoundError(f"{fullname} is not needed here", name=fullname)
+
+
+@contextlib.contextmanager
+def _without(package: str) -> Iterator[None]:
+    """Importing skops walks all of scikit-learn, which imports PyTorch where that is installed: 150 MB for nothing."""
+    finder = _Hidden(package)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
 
 
 RUNTIME = SklearnRuntime()
