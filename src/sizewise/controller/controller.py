@@ -222,7 +222,7 @@ class Controller:
 
     def model_status(self, name: str) -> ModelStatus:
         record = self.registry.get(name)
-        return status.model_status(self, record, self._parts.clock.now_s(), self._parts.unix_s())
+        return status.model_status(self, record, now_s=self._parts.clock.now_s(), now_unix_s=self._parts.unix_s())
 
     @property
     def disk_used_bytes(self) -> int:
@@ -291,7 +291,7 @@ class Controller:
         self.ledger.absorb(snapshot, self.registry, loads_s)
         for record in self.registry:
             own = [r for r in snapshot.replicas if r.model == record.name]
-            self.parking.absorb(record, own, now_s, loads_s[record.name])
+            self.parking.absorb(record, own, now_s=now_s, load_s=loads_s[record.name])
             advanced = advance(record, own, now_s=now_s, unix_s=self._parts.unix_s())
             if advanced is not record:
                 log.info("model %s: rollout %s", record.name, advanced.rollout)
@@ -304,7 +304,7 @@ class Controller:
             budget=self.budget,
             parked_until_s=self.parking.until_s(now_s),
         )
-        return view_of(snapshot, self.registry, around, now_s)
+        return view_of(snapshot, self.registry, around, now_s=now_s)
 
     def _actions(self, snapshot: Snapshot, decision: FleetDecision, view: FleetView) -> tuple[Action, ...]:
         parked = self.parking.until_s(view.now_s)
@@ -320,7 +320,7 @@ class Controller:
             cpus=self.budget.cpus,
             new_id=self._parts.new_id,
         )
-        actions = actions_of(snapshot, decision, {model.name: model for model in view.models}, wiring)
+        actions = actions_of(snapshot, decision, {model.name: model for model in view.models}, around=wiring)
         measured = {(r.name, v.version): self.profiles[v.hash] for r in self.registry for v in r.versions}
         troubled = [
             *watch.stops_of_parked(snapshot.replicas, parked),

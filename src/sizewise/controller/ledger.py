@@ -76,11 +76,11 @@ class Ledger:
             track = self.of(name)
             if snapshot.traffic_at_s is not None:
                 seen = traffic.get(name)
-                reading = _reading(seen, track.demand.last, snapshot.traffic_at_s, snapshot.gateway_epoch)
+                reading = _reading(seen, track.demand.last, at_s=snapshot.traffic_at_s, epoch=snapshot.gateway_epoch)
                 horizon_s = max(loads_s.get(name, 1.0), 1.0)
                 track.demand = demands.update(track.demand, reading, horizon_s=horizon_s)
                 samples = seen.batch_samples if seen is not None else ()
-                _absorb_batches(track, record, samples, snapshot.traffic_at_s)
+                _absorb_batches(track, record, samples, at_s=snapshot.traffic_at_s)
                 _remember(track.recent, snapshot.traffic_at_s, self.counters.total(name))
             _absorb_replicas(track, [r for r in snapshot.replicas if r.model == name], snapshot.at_s)
 
@@ -97,7 +97,7 @@ class Ledger:
             self.of(name).live = live if same_clock else {v: _timeless(seen) for v, seen in live.items()}
 
 
-def _absorb_batches(track: Track, record: ModelRecord, samples: tuple[tuple[int, float], ...], at_s: float) -> None:
+def _absorb_batches(track: Track, record: ModelRecord, samples: tuple[tuple[int, float], ...], *, at_s: float) -> None:
     if samples:
         version = record.serving.version
         track.live[version] = estimates.with_batches(track.live.get(version, LiveEstimate()), samples, at_s)
@@ -110,7 +110,7 @@ def _timeless(seen: LiveEstimate) -> LiveEstimate:
     return LiveEstimate(mapped_bytes=seen.mapped_bytes, peak_bytes=seen.peak_bytes)
 
 
-def _reading(seen: ModelTraffic | None, last: Reading | None, at_s: float, epoch: str) -> Reading:
+def _reading(seen: ModelTraffic | None, last: Reading | None, *, at_s: float, epoch: str) -> Reading:
     if seen is None:
         # The gateway does not list a model that nobody asked it for yet: quiet, not begun anew.
         if last is None or last.epoch != epoch:

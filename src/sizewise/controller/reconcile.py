@@ -49,7 +49,7 @@ class Surroundings:
 
 
 def actions_of(
-    snapshot: Snapshot, decision: FleetDecision, views: Mapping[str, ModelView], around: Surroundings
+    snapshot: Snapshot, decision: FleetDecision, views: Mapping[str, ModelView], *, around: Surroundings
 ) -> tuple[Action, ...]:
     """Routes first, so that a stopped replica has a successor; then stops, which free what starts need."""
     decisions = {d.name: d for d in decision.models}
@@ -60,7 +60,7 @@ def actions_of(
     ]
     starts: list[Action] = []
     for name, decided in decisions.items():
-        starts += _starts(around.records[name], decided, views[name], around)
+        starts += _starts(around.records[name], decided, views[name], around=around)
     return (*routes, *_withdrawals(snapshot, around), *_stops(snapshot, decisions, around), *starts)
 
 
@@ -126,7 +126,7 @@ def _stops(snapshot: Snapshot, decisions: Mapping[str, ModelDecision], around: S
     return stops
 
 
-def _starts(record: ModelRecord, decided: ModelDecision, view: ModelView, around: Surroundings) -> list[Action]:
+def _starts(record: ModelRecord, decided: ModelDecision, view: ModelView, *, around: Surroundings) -> list[Action]:
     version = record.version_of(decided.start_version or record.serving.version)
     if version is None or decided.start <= 0:
         return []

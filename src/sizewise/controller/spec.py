@@ -201,7 +201,8 @@ def _serving(value: Value, base: Path) -> ServingSpec:
     port = keys["port"].integer(0, 65535) if "port" in keys else default.port
     admin_port = keys["admin_port"].integer(0, 65535) if "admin_port" in keys else default.admin_port
     if port == admin_port != 0:
-        raise value.fail_key(f"port and admin_port are both {port}", "give two different ports")
+        given = keys.get("admin_port") or keys["port"]
+        raise given.fail(f"port and admin_port are both {port}", "give two different ports")
     hosts = keys["allowed_hosts"].items("give a list of host names") if "allowed_hosts" in keys else ()
     return ServingSpec(
         host=keys["host"].text("give an address such as 127.0.0.1") if "host" in keys else default.host,

@@ -32,7 +32,9 @@ def fleet_status(controller: "Controller", now_s: float, now_unix_s: float) -> S
         charged_bytes(r for r in snapshot.replicas if r.model == name) for name in {r.model for r in snapshot.replicas}
     )
     return Status(
-        models=tuple(model_status(controller, record, now_s, now_unix_s) for record in controller.registry),
+        models=tuple(
+            model_status(controller, record, now_s=now_s, now_unix_s=now_unix_s) for record in controller.registry
+        ),
         machine=MachineStatus(
             cpus=budget.cpus,
             memory_bytes=budget.memory_bytes,
@@ -52,7 +54,7 @@ def fleet_status(controller: "Controller", now_s: float, now_unix_s: float) -> S
     )
 
 
-def model_status(controller: "Controller", record: ModelRecord, now_s: float, now_unix_s: float) -> ModelStatus:
+def model_status(controller: "Controller", record: ModelRecord, *, now_s: float, now_unix_s: float) -> ModelStatus:
     serving, facts = record.serving, record.serving.facts
     track, totals = controller.ledger.of(record.name), controller.counters.total(record.name)
     own = [r for r in controller.snapshot.replicas if r.model == record.name]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sizewise.controller.ledger import Ledger
-from sizewise.controller.records import ModelRecord, VersionRecord
+from sizewise.controller.records import ModelRecord
 from sizewise.core import estimates
 from sizewise.core.fleet import FleetView, MachineView, ModelView, ReplicaState, ReplicaView
 from sizewise.core.profiles import ModelProfile
@@ -41,12 +41,6 @@ def charged_bytes(replicas: Iterable[ReplicaObserved]) -> int:
     return private + sum(mapped.values())
 
 
-def effective_profile(
-    ledger: Ledger, model: str, version: VersionRecord, profiles: Profiles, now_s: float
-) -> ModelProfile:
-    return estimates.effective(profiles[version.hash], ledger.live(model, version.version), now_s)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What views are made with, besides the snapshot."""
@@ -57,7 +51,7 @@ class Surroundings:
     parked_until_s: Mapping[str, float]
 
 
-def view_of(snapshot: Snapshot, records: Iterable[ModelRecord], around: Surroundings, now_s: float) -> FleetView:
+def view_of(snapshot: Snapshot, records: Iterable[ModelRecord], around: Surroundings, *, now_s: float) -> FleetView:
     budget = around.budget
     machine = MachineView(
         cpus=budget.cpus,
@@ -65,13 +59,15 @@ def view_of(snapshot: Snapshot, records: Iterable[ModelRecord], around: Surround
         overhead_bytes=overhead_bytes(snapshot),
         load_slots=budget.load_slots,
     )
-    models = tuple(_model_view(snapshot, record, around, now_s) for record in records)
+    models = tuple(_model_view(snapshot, record, around, now_s=now_s) for record in records)
     return FleetView(now_s=now_s, machine=machine, models=models)
 
 
-def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, now_s: float) -> ModelView:
+def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, *, now_s: float) -> ModelView:
     profiles = {
-        version.version: effective_profile(around.ledger, record.name, version, around.profiles, now_s)
+        version.version: estimates.effective(
+            around.profiles[version.hash], around.ledger.live(record.name, version.version), now_s
+        )
         for version in record.versions
     }
     serving = record.serving.version

@@ -46,7 +46,7 @@ class Parking:
     def __init__(self) -> None:
         self._models: dict[str, _Trouble] = {}
 
-    def absorb(self, record: ModelRecord, replicas: Iterable[ReplicaObserved], now_s: float, load_s: float) -> None:
+    def absorb(self, record: ModelRecord, replicas: Iterable[ReplicaObserved], *, now_s: float, load_s: float) -> None:
         """Look at the deaths of the version that serves; a candidate's are the rollout's business."""
         trouble = self._models.setdefault(record.name, _Trouble())
         replicas = list(replicas)
@@ -59,7 +59,7 @@ class Parking:
                 trouble.parked = 0
                 trouble.deaths.clear()
             if replica.last_exit_at_s is not None and replica.last_exit is not None:
-                self._death(trouble, replica, now_s, load_s)
+                self._death(trouble, replica, now_s=now_s, load_s=load_s)
 
     def until_s(self, now_s: float) -> Mapping[str, float]:
         """Models that are parked now."""
@@ -90,7 +90,7 @@ class Parking:
         self._models.pop(model, None)
 
     @staticmethod
-    def _death(trouble: _Trouble, replica: ReplicaObserved, now_s: float, load_s: float) -> None:
+    def _death(trouble: _Trouble, replica: ReplicaObserved, *, now_s: float, load_s: float) -> None:
         assert replica.last_exit_at_s is not None
         if trouble.seen.get(replica.replica_id, -1.0) >= replica.last_exit_at_s:
             return

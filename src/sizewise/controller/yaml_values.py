@@ -27,7 +27,7 @@ class Value:
 
     def fail(self, problem: str, allowed: str = "") -> SpecError:
         line = self.node.start_mark.line + 1
-        return SpecError(file=self.file, line=line, key=self.key, problem=problem, allowed=allowed)
+        return SpecError(file=self.file, line=line, key=self.key or "(file)", problem=problem, allowed=allowed)
 
     def fail_key(self, problem: str, allowed: str = "") -> SpecError:
         return SpecError(file=self.file, line=self.key_line, key=self.key, problem=problem, allowed=allowed)

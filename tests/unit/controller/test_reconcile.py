@@ -52,7 +52,7 @@ def around(published: Mapping[str, ModelRoute], *, refused: Mapping[str, str] | 
 
 
 def acts(decided: ModelDecision, snapshot: Snapshot, surroundings: Surroundings) -> tuple[Action, ...]:
-    return actions_of(snapshot, FleetDecision(at_s=0.0, models=(decided,)), {"a": VIEW}, surroundings)
+    return actions_of(snapshot, FleetDecision(at_s=0.0, models=(decided,)), {"a": VIEW}, around=surroundings)
 
 
 def replica(replica_id: str, *, model: str = "a", version: str = "v1", draining: bool = False) -> ReplicaObserved:

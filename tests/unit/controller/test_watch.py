@@ -54,7 +54,7 @@ def test_what_is_a_crash_loop(deaths: list[ReplicaObserved], parked: bool) -> No
     parking = Parking()
     for death in deaths:
         assert death.last_exit_at_s is not None
-        parking.absorb(RECORD, [death], death.last_exit_at_s, 0.1)
+        parking.absorb(RECORD, [death], now_s=death.last_exit_at_s, load_s=0.1)
     now_s = deaths[-1].last_exit_at_s or 0.0
     assert ("a" in parking.until_s(now_s)) is parked
     assert (parking.failure("a", now_s) is not None) is parked
@@ -64,7 +64,7 @@ def test_each_try_that_fails_waits_longer_and_calm_forgives() -> None:
     parking, now_s, waits = Parking(), 1000.0, []
     for number in range(12):
         for n in range(3 if number == 0 else 1):
-            parking.absorb(RECORD, [replica(FAILED, number=10 * number + n, died_s=now_s)], now_s, 0.1)
+            parking.absorb(RECORD, [replica(FAILED, number=10 * number + n, died_s=now_s)], now_s=now_s, load_s=0.1)
             now_s += 1
         waits.append(parking.until_s(now_s)["a"] - (now_s - 1))
         now_s = parking.until_s(now_s)["a"] + 1
@@ -75,8 +75,8 @@ def test_each_try_that_fails_waits_longer_and_calm_forgives() -> None:
     calm = ReplicaObserved(
         replica_id="r", model="a", version="v1", state=READY, pid=1, since_s=now_s, started_at_s=now_s
     )
-    parking.absorb(RECORD, [calm], now_s + 31, 0.1)
-    parking.absorb(RECORD, [replica(FAILED, number=999, died_s=now_s + 40)], now_s + 40, 0.1)
+    parking.absorb(RECORD, [calm], now_s=now_s + 31, load_s=0.1)
+    parking.absorb(RECORD, [replica(FAILED, number=999, died_s=now_s + 40)], now_s=now_s + 40, load_s=0.1)
     assert not parking.until_s(now_s + 40), "one death after calm is an accident again"
 
 
