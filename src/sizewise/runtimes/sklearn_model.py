@@ -22,9 +22,8 @@ class SklearnRuntime:
     name = "sklearn"
 
     def prepare(self) -> None:
+        # Imports all of scikit-learn, so that no child has to
         _skops()
-        # What loading an estimator imports anyhow; in a warm parent it is paid once
-
         import sizewise.formats.trusted  # noqa: F401
 
     def load(self, files: ModelFiles) -> LoadedModel:
