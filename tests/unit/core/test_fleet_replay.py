@@ -1,8 +1,10 @@
 """Decisions in sequence: demand replayed second by second against load times."""
 
 import math
+import random
 from itertools import pairwise
 
+from sizewise.core.estimates import LiveEstimate, effective, with_batches
 from sizewise.core.slo import Slo
 from sizewise.core.units import GIB, MIB
 from tests.unit.core.fleet_sim import Fleet, SimModel, machine, profile, steps
@@ -109,12 +111,23 @@ def test_blind_for_a_while_it_keeps_what_there_is() -> None:
     assert fleet.run(30).series("small")[-1] == 0
 
 
-def test_a_slower_machine_needs_more_replicas_and_is_given_them() -> None:
-    """What live estimates do to the desired capacity when a core is taken away under a model, and when it is back."""
-    model = SimModel("model", lambda t: 150.0, profile=profile(load_s=0.2))
-    fleet = Fleet(machine(), model).run(20)
-    assert fleet.series("model")[-1] == 1
-    model.profile = profile(load_s=0.2, service_s=0.022)
-    assert max(fleet.run(15).series("model")) >= 2
-    model.profile = profile(load_s=0.2)
-    assert fleet.run(15).series("model")[-1] == 1
+def test_a_core_taken_away_shows_in_the_curve_and_the_desired_capacity_within_30_s_and_back() -> None:
+    """Live batches of a model that is slowed down for 40 s, a few each second, through estimate, sizing and hold."""
+    measured = profile(load_s=0.2)
+    model = SimModel("model", lambda t: 150.0, profile=measured)
+    fleet = Fleet(machine(), model)
+    live, rng = LiveEstimate(), random.Random(7)
+    curve_s, desired = [], []
+    for t in range(120):
+        slowed = 2.2 if 40 <= t < 80 else 1.0
+        samples = [(1, measured.curve.p50_s(1) * slowed * rng.uniform(0.9, 1.1)) for _ in range(3)]
+        live = with_batches(live, samples, fleet.now_s)
+        model.profile = effective(measured, live, fleet.now_s)
+        fleet.run(1)
+        curve_s.append(model.profile.curve.p50_s(1))
+        desired.append(fleet.last("model").desired)
+    assert set(desired[20:40]) == {1}
+    assert curve_s[60] > 2 * measured.curve.p50_s(1)
+    assert min(desired[60:80]) >= 2
+    assert curve_s[100] < 1.1 * measured.curve.p50_s(1)
+    assert set(desired[110:]) == {1}
