@@ -125,6 +125,14 @@ async def test_stopping_ends_it_and_twice_is_harmless(subject: Subject) -> None:
     await subject.backend.apply([stop, StopReplica(replica_id="never-was")])
 
 
+async def test_an_id_that_is_being_stopped_may_be_started_again(subject: Subject) -> None:
+    before = by_id(await subject.start("m", "m-1"))["m-1"]
+    start = StartReplica(spec=subject.spec("m", "m-1"))
+    await subject.backend.apply([StopReplica(replica_id="m-1", drain_s=1.0), start])
+    seen = await subject.until(lambda seen: is_ready(seen, "m-1") and by_id(seen)["m-1"].pid != before.pid)
+    assert by_id(seen)["m-1"].restarts == 0, "it did not die"
+
+
 async def test_stopping_before_it_is_ready(subject: Subject) -> None:
     start = StartReplica(spec=subject.spec("m", "m-1"))
     await subject.backend.apply([start, StopReplica(replica_id="m-1", drain_s=0.0)])

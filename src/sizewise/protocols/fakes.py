@@ -162,7 +162,8 @@ class FakeBackend:
         self.emit(Event(kind=EventKind.REPLICA, model=replica.spec.model, replica_id=replica_id, detail=why))
 
     def _start(self, spec: ReplicaSpec) -> None:
-        if spec.replica_id not in self._replicas:
+        existing = self._replicas.get(spec.replica_id)
+        if existing is None or existing.stopped_at_s is not None:
             now_s = self._clock.now_s()
             self._replicas[spec.replica_id] = _Replica(spec=spec, pid=next(self._pids), started_at_s=now_s)
             self._changed(spec, "starting")

@@ -27,7 +27,6 @@ from sizewise.protocols.backend import (
     WithdrawModel,
 )
 from sizewise.protocols.control import Message
-from sizewise.protocols.errors import UnavailableError
 from sizewise.protocols.serde import loads
 
 log = logging.getLogger(__name__)
@@ -106,12 +105,6 @@ class Supervisor:
         """Returns when the desired state is on disk and the gateway knows the models; replicas follow."""
         self.desired.check(actions)
         for action in actions:
-            if isinstance(action, StartReplica):
-                existing = self.replicas.get(action.spec.replica_id)
-                if existing is not None and action.spec.replica_id not in self.desired.replicas:
-                    raise UnavailableError(
-                        f"replica {action.spec.replica_id} is still being stopped: choose another id"
-                    )
             self.desired.apply(action)
             await self._act(action)
         await self._save()
@@ -213,6 +206,8 @@ class Supervisor:
         if replica.gone.is_set():
             self.replicas.pop(spec.replica_id, None)
             self.desired.draining.pop(spec.replica_id, None)
+            if (again := self.desired.replicas.get(spec.replica_id)) is not None:
+                self._start(again)  # ordered while the one before was still being stopped
         state = "gone" if replica.gone.is_set() else str(replica.state)
         event = {"event": "replica", "replica_id": spec.replica_id, "model": spec.model, "state": state}
         self.publish({**event, "detail": detail})
