@@ -23,8 +23,8 @@ import psutil
 
 from sizewise.core.profiles import ModelFacts, ModelProfile
 from sizewise.formats import inspect
-from sizewise.profiling.measure import Bench, measure
 from sizewise.profiling.constants import RuntimeConstants
+from sizewise.profiling.measure import Bench, measure
 from sizewise.profiling.system import status_bytes
 from sizewise.profiling.timing import CurveBudget, quantile
 

@@ -29,7 +29,7 @@ def convert(
 ) -> None:
     """Convert a pickled scikit-learn model to skops, in a child process, and check that it answers the same."""
     from sizewise import api
-    from sizewise.cli.printing import message, print_json
+    from sizewise.cli.printing import print_json
     from sizewise.core.units import format_bytes
     from sizewise.protocols.serde import to_jsonable
 
@@ -39,13 +39,13 @@ def convert(
     if output is Output.json:
         print_json(to_jsonable(report))
         return
-    message(f"{report.target}: {report.estimator}, {format_bytes(report.facts.disk_bytes)}")
+    typer.echo(f"{report.target}: {report.estimator}, {format_bytes(report.facts.disk_bytes)}")
     for name in report.names:
-        message(f"  {name}{' (you vouched for it)' if name in report.consented else ''}")
+        typer.echo(f"  {name}{' (you vouched for it)' if name in report.consented else ''}")
     checked = f"{report.checked_rows} random rows answered the same" if report.checked_rows else "answers not compared"
-    message(f"  {checked}")
+    typer.echo(f"  {checked}")
     for note in report.notes:
-        message(f"  note: {note}")
+        typer.echo(f"  note: {note}")
 
 
 def _asking(source: Path, target: Path, trusted: tuple[str, ...]) -> "api.ConvertReport":

@@ -36,7 +36,7 @@ def deploy(
     url: UrlOption = None,
 ) -> None:
     """Serve a model file under a name, or change one that is served; what is not given stays as it is."""
-    from sizewise.cli.printing import message, print_json
+    from sizewise.cli.printing import print_json
 
     goals = {"p50_ms": slo_p50_ms, "p90_ms": slo_p90_ms, "p95_ms": slo_p95_ms, "p99_ms": slo_p99_ms}
     scaling = {"min_replicas": min_replicas, "max_replicas": max_replicas, "priority": priority}
@@ -54,7 +54,7 @@ def deploy(
     if output is Output.json:
         print_json(model)
     else:
-        message(_outcome(model))
+        typer.echo(_outcome(model))
 
 
 @app.command()
@@ -65,14 +65,14 @@ def undeploy(
     url: UrlOption = None,
 ) -> None:
     """Stop serving a model: what it has accepted is answered first."""
-    from sizewise.cli.printing import message, print_json
+    from sizewise.cli.printing import print_json
 
     with connected(state_dir, url) as client:
         gone = client.undeploy(name)
     if output is Output.json:
         print_json(gone)
     else:
-        message(f"{name}: undeployed")
+        typer.echo(f"{name}: undeployed")
 
 
 def _given(values: "Mapping[str, Any]") -> dict[str, Any]:

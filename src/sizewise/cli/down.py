@@ -16,10 +16,10 @@ def down(
 ) -> None:
     """Stop everything of a system: what it has accepted is answered first. Returns when all of it is gone."""
     from sizewise import api
-    from sizewise.cli.printing import message, print_json
+    from sizewise.cli.printing import print_json
 
     stopped = api.down(state_dir, drain_s=drain_s)
     if output is Output.json:
         print_json({"state_dir": str(state_dir), "stopped": stopped})
     else:
-        message(f"{state_dir}: stopped" if stopped else f"{state_dir}: nothing was running")
+        typer.echo(f"{state_dir}: stopped" if stopped else f"{state_dir}: nothing was running")

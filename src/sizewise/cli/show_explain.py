@@ -57,13 +57,24 @@ def _figures(model: Answer) -> "Table":
     rows = table("FIGURE", "PROFILED", "LIVE", "SAMPLES", "AGE", right=("PROFILED", "LIVE", "SAMPLES", "AGE"))
     for name, figure in model["figures"].items():
         rows.add_row(
-            name.removesuffix("_s").removesuffix("_bytes").replace("_", " "),
+            _label(name),
             figure_text(name, figure["profiled"]),
             figure_text(name, figure["live"]),
             str(figure["samples"]) if figure["samples"] else "-",
-            format_seconds(figure["age_s"]),
+            _age(figure["age_s"]),
         )
     return rows
+
+
+def _age(seconds: float | None) -> str:
+    return "now" if seconds is not None and seconds < 1 else format_seconds(seconds)
+
+
+def _label(name: str) -> str:
+    """``p95_s[8]`` reads "p95 at batch 8"."""
+    plain, _, batch = name.removesuffix("]").partition("[")
+    words = plain.removesuffix("_s").removesuffix("_bytes").replace("_", " ")
+    return f"{words} at batch {batch}" if batch else words
 
 
 def _decision(decision: Answer) -> "RenderableType":

@@ -7,12 +7,14 @@ from sizewise.cli.printing import table
 from sizewise.cli.show_explain import figure_text
 from sizewise.core.profiles import ModelFacts, ModelProfile
 from sizewise.core.units import format_bytes, format_seconds
-from sizewise.profiling.report import Report
+from sizewise.profiling.report import Figure, Report
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+SERVER_PER_S = 50_000
+"""About what HTTP and JSON leave of two cores: above it the model is not what bounds."""
 _LABELS = {
     "start_s": "start of a process",
     "fetch_s": "fetch",
@@ -56,11 +58,12 @@ def _facts(facts: ModelFacts) -> "Table":
     from rich.table import Table
 
     weights = ", ".join(f"{format_bytes(size)} {datatype}" for datatype, size in facts.weight_bytes)
+    files = max(1, len(facts.files))
     rows = Table.grid(padding=(0, 2, 0, 0))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column(overflow="fold")
     rows.add_row("  format", f"{facts.format} ({facts.platform})")
-    rows.add_row("  size", f"{format_bytes(facts.disk_bytes)} on disk in {max(1, len(facts.files))} files")
+    rows.add_row("  size", f"{format_bytes(facts.disk_bytes)} on disk, {files} file{'s' if files != 1 else ''}")
     parameters = "unknown" if facts.parameters is None else f"{facts.parameters:,}"
     rows.add_row("  parameters", parameters + (f" ({weights})" if weights else ""))
     for label, tensors in (("  inputs", facts.inputs), ("  outputs", facts.outputs)):
@@ -78,9 +81,16 @@ def _figures(found: Report) -> "Table":
             f"  {_LABELS[figure.name]}",
             figure_text(figure.name, figure.estimated),
             figure_text(figure.name, figure.measured),
-            "-" if figure.error is None else f"{figure.error:+.0%}",
+            _off(figure),
         )
     return rows
+
+
+def _off(figure: Figure) -> str:
+    """In percent, and as a factor where a percentage says nothing any more."""
+    if figure.error is None:
+        return "-"
+    return f"{figure.error:+.0%}" if figure.error < 9.995 else f"{figure.error + 1:,.0f}x"
 
 
 def _curve(profile: ModelProfile, *, best: int) -> "Table":
@@ -103,10 +113,11 @@ def _sustained(found: Report) -> str:
         if found.slo
         else "at a safe utilization; name a goal with --slo-p95-ms"
     )
-    threads = found.profile.threads
+    threads, per_s = found.profile.threads, found.sustained.per_s
+    rate = f"{per_s:,.4g}" if per_s < SERVER_PER_S else f"more than {SERVER_PER_S:,}"
     return (
         f"  one replica ({threads} thread{'s' if threads > 1 else ''}, batches up to {found.sustained.batch}) "
-        f"sustains {found.sustained.per_s:,.4g} requests/s {goal}"
+        f"sustains {rate} requests/s {goal}"
     )
 
 

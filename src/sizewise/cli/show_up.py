@@ -1,7 +1,7 @@
 """What ``up`` says once it serves: what changed, where it is, what to type next."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -13,6 +13,7 @@ _SIGNS = {"added": "+", "changed": "~", "removed": "-", "kept": "="}
 _WORDS = {"kept": " (deployed by hand; --prune removes it)", "changed": " (changed)"}
 MOST_ELEMENTS = 32
 """Of an example request; a longer one is no example."""
+MOST_ASKED = 10
 
 
 def difference_lines(difference: Answer) -> list[str]:
@@ -38,23 +39,29 @@ def _next(started: Answer, state_dir: Path) -> list[str]:
     if not names:
         return [f"sizewise deploy NAME FILE{where}", f"sizewise status{where}", f"sizewise down{where}"]
     return [
-        example_request(started["data_url"], names[0]),
+        example_request(started["data_url"], names),
         f"sizewise status{where}",
         f"sizewise explain {names[0]}{where}",
     ]
 
 
-def example_request(data_url: str, name: str) -> str:
-    """A request the model answers, where its inputs are few; else the one that shows its inputs."""
-    url = f"{data_url}/v2/models/{name}"
+def example_request(data_url: str, names: Sequence[str]) -> str:
+    """A request that one of the models answers, where its inputs are few; else the one that shows its inputs."""
+    for name in names[:MOST_ASKED]:
+        url = f"{data_url}/v2/models/{name}"
+        inputs = _inputs(url)
+        if inputs and all(len(tensor["data"]) <= MOST_ELEMENTS for tensor in inputs):
+            return f"curl -s {url}/infer -d '{json.dumps({'inputs': inputs})}'"
+    return f"curl -s {data_url}/v2/models/{names[0]}"
+
+
+def _inputs(url: str) -> list[dict[str, Any]]:
+    """Example tensors from the model's metadata; none where it tells of none or asks for a key."""
     try:
         with urlopen(url, timeout=2) as answer:  # noqa: S310 - our own address
-            inputs = [_example(tensor) for tensor in json.load(answer)["inputs"]]
+            return [_example(tensor) for tensor in json.load(answer)["inputs"]]
     except (OSError, ValueError, KeyError, TypeError):
-        return f"curl -s {url}"
-    if not inputs or any(len(tensor["data"]) > MOST_ELEMENTS for tensor in inputs):
-        return f"curl -s {url}"
-    return f"curl -s {url}/infer -d '{json.dumps({'inputs': inputs})}'"
+        return []
 
 
 def _example(tensor: Answer) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 Written by ``benchmarks/calibrate_estimates.py`` on the machine and day below, from models it makes: two-layer
 perceptrons (ONNX, 2 KB to 410 MB), forests of 3 to 300 trees (scikit-learn), 10 to 4000 boosted trees (XGBoost,
-LightGBM), an array of 4 KB and of 4 MB
-(Python), a Flask application (command). They say what to expect of a model nobody has run; the first load
-and the first batches replace them.
+LightGBM), an array of 4 KB and of 4 MB (Python), a Flask application (command). They say what to expect of a model
+that nobody has run; the first load and the first batches replace them.
 """
 
 from dataclasses import dataclass
