@@ -291,7 +291,7 @@ class Controller:
         self.ledger.absorb(snapshot, self.registry, loads_s)
         for record in self.registry:
             own = [r for r in snapshot.replicas if r.model == record.name]
-            self.parking.absorb(record, own, now_s=now_s, load_s=loads_s[record.name])
+            self.parking.absorb(record, own, now_s=now_s)
             advanced = advance(record, own, now_s=now_s, unix_s=self._parts.unix_s())
             if advanced is not record:
                 log.info("model %s: rollout %s", record.name, advanced.rollout)
@@ -303,6 +303,7 @@ class Controller:
             profiles=self.profiles,
             budget=self.budget,
             parked_until_s=self.parking.until_s(now_s),
+            memory_floor_bytes={record.name: self.parking.memory_floor_bytes(record.name) for record in self.registry},
         )
         return view_of(snapshot, self.registry, around, now_s=now_s)
 

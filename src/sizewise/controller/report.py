@@ -67,6 +67,8 @@ class ModelStatus:
     """``load_s``, ``p50_s[BATCH]``, ``p95_s[BATCH]``, ``replica_bytes`` and ``mapped_bytes``."""
     failure: str | None = None
     """Why it cannot be woken now."""
+    last_exit: str | None = None
+    """How a replica of it last died: ``signal 9``, ``out of memory``, ``exit 1: ...``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

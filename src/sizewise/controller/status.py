@@ -91,6 +91,7 @@ def model_status(controller: "Controller", record: ModelRecord, *, now_s: float,
         profile_age_s=None if profile.measured_at_s is None else max(0.0, now_unix_s - profile.measured_at_s),
         figures=_figures(controller, record, now_s),
         failure=failure,
+        last_exit=controller.parking.last_exit(record.name),
     )
 
 

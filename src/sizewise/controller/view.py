@@ -1,11 +1,12 @@
 """From what was observed to what a decision looks at."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sizewise.controller.ledger import Ledger
-from sizewise.controller.records import ModelRecord
+from sizewise.controller.records import ModelRecord, VersionRecord
 from sizewise.core import estimates
+from sizewise.core.backoff import raised
 from sizewise.core.fleet import FleetView, MachineView, ModelView, ReplicaState, ReplicaView
 from sizewise.core.profiles import ModelProfile
 from sizewise.protocols.backend import ReplicaObserved, Snapshot
@@ -49,6 +50,8 @@ class Surroundings:
     profiles: Profiles
     budget: Budget
     parked_until_s: Mapping[str, float]
+    memory_floor_bytes: Mapping[str, int]
+    """Least private memory to reserve for a replica, by model."""
 
 
 def view_of(snapshot: Snapshot, records: Iterable[ModelRecord], around: Surroundings, *, now_s: float) -> FleetView:
@@ -64,12 +67,7 @@ def view_of(snapshot: Snapshot, records: Iterable[ModelRecord], around: Surround
 
 
 def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, *, now_s: float) -> ModelView:
-    profiles = {
-        version.version: estimates.effective(
-            around.profiles[version.hash], around.ledger.live(record.name, version.version), now_s
-        )
-        for version in record.versions
-    }
+    profiles = {version.version: _effective(record.name, version, around, now_s=now_s) for version in record.versions}
     serving = record.serving.version
     own = [r for r in snapshot.replicas if r.model == record.name]
     return ModelView(
@@ -87,6 +85,13 @@ def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, *
         pinned=record.pinned,
         state=around.ledger.of(record.name).state,
     )
+
+
+def _effective(model: str, version: VersionRecord, around: Surroundings, *, now_s: float) -> ModelProfile:
+    live = around.ledger.live(model, version.version)
+    profile = estimates.effective(around.profiles[version.hash], live, now_s)
+    floor_bytes = around.memory_floor_bytes.get(model, 0)
+    return replace(profile, memory=raised(profile.memory, floor_bytes)) if floor_bytes else profile
 
 
 def _replica_view(replica: ReplicaObserved, profile: ModelProfile, now_s: float) -> ReplicaView:

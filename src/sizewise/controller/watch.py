@@ -1,28 +1,17 @@
 """What goes wrong with replicas: crash loops are parked, replicas that outgrow their measured peak are ended."""
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sizewise.controller.records import ModelRecord
+from sizewise.core import backoff
+from sizewise.core.backoff import CrashHistory
 from sizewise.core.budget import overweight
 from sizewise.core.fleet import ReplicaState
 from sizewise.core.profiles import ModelProfile
 from sizewise.core.units import format_bytes, format_seconds
 from sizewise.protocols.backend import ReplicaObserved, StopReplica
 
-DEATHS = 4
-"""Deaths of one replica within ``WINDOW_S`` that make a crash loop. Several replicas that die once each, in one
-accident, do not."""
-FAILED_LOADS = 3
-"""Loads of a model that failed within ``WINDOW_S``, over all its replicas: what cannot be loaded here cannot there."""
-OOM_DEATHS = 2
-"""Out of memory comes again, and each time takes something from the neighbors."""
-WINDOW_S = 60.0
-CALM_S = 30.0
-"""Ready for this long: what happened before is forgiven."""
-FIRST_PARK_S = 30.0
-LONGEST_PARK_S = 600.0
 OVERWEIGHT_DRAIN_S = 2.0
 """It is growing: what it has may finish, but not at leisure."""
 OUT_OF_MEMORY = "out of memory"
@@ -30,51 +19,53 @@ OUT_OF_MEMORY = "out of memory"
 
 @dataclass(slots=True)
 class _Trouble:
-    deaths: dict[str, deque[float]] = field(default_factory=dict)
-    """Moments, by replica; under an empty name those of failed loads."""
+    history: CrashHistory = field(default_factory=CrashHistory)
     seen: dict[str, float] = field(default_factory=dict)
     """Last death known, by replica."""
-    parked: int = 0
-    """Times in a row."""
-    until_s: float | None = None
+    peaks: dict[str, int] = field(default_factory=dict)
+    """Most private bytes of each replica that was ready at the last look."""
     last_exit: str = ""
 
 
 class Parking:
-    """Which models are not started for now, because they die whenever they are."""
+    """Which models are not started for now, because they die whenever they are (``core.backoff``)."""
 
     def __init__(self) -> None:
         self._models: dict[str, _Trouble] = {}
 
-    def absorb(self, record: ModelRecord, replicas: Iterable[ReplicaObserved], *, now_s: float, load_s: float) -> None:
+    def absorb(self, record: ModelRecord, replicas: Iterable[ReplicaObserved], *, now_s: float) -> None:
         """Look at the deaths of the version that serves; a candidate's are the rollout's business."""
         trouble = self._models.setdefault(record.name, _Trouble())
-        replicas = list(replicas)
-        for gone in trouble.seen.keys() - {replica.replica_id for replica in replicas}:
-            del trouble.seen[gone]
-        for replica in replicas:
-            if replica.version != record.serving.version:
-                continue
-            if replica.state is ReplicaState.READY and now_s - replica.since_s >= CALM_S:
-                trouble.parked = 0
-                trouble.deaths.clear()
-            if replica.last_exit_at_s is not None and replica.last_exit is not None:
-                self._death(trouble, replica, now_s=now_s, load_s=load_s)
+        own = [replica for replica in replicas if replica.version == record.serving.version]
+        died = [replica for replica in own if _died_since(replica, trouble.seen)]
+        if died:
+            # However many went at once, it was one accident.
+            trouble.last_exit = died[-1].last_exit or ""
+            trouble.history = backoff.after_death(
+                trouble.history,
+                now_s,
+                was_ready=any(replica.replica_id in trouble.peaks for replica in died),
+                memory_bytes=max(trouble.peaks.get(replica.replica_id, replica.peak_bytes) for replica in died),
+                out_of_memory=any(replica.last_exit == OUT_OF_MEMORY for replica in died),
+            )
+        ready = [replica for replica in own if replica.state is ReplicaState.READY]
+        if ready and not died:
+            trouble.history = backoff.after_ready(trouble.history, now_s)
+        trouble.seen = {r.replica_id: r.last_exit_at_s for r in own if r.last_exit_at_s is not None}
+        trouble.peaks = {r.replica_id: max(r.peak_bytes, r.memory_bytes) for r in ready}
 
     def until_s(self, now_s: float) -> Mapping[str, float]:
         """Models that are parked now."""
-        return {
-            name: trouble.until_s
-            for name, trouble in self._models.items()
-            if trouble.until_s is not None and now_s < trouble.until_s
-        }
+        found = {name: backoff.parked_until_s(trouble.history, now_s) for name, trouble in self._models.items()}
+        return {name: until_s for name, until_s in found.items() if until_s is not None}
 
     def failure(self, model: str, now_s: float) -> str | None:
         """For people: why it is parked, and when it is tried again."""
-        trouble = self._models.get(model)
-        if trouble is None or trouble.until_s is None or now_s >= trouble.until_s:
+        trouble = self._models.get(model, _Trouble())
+        until_s = backoff.parked_until_s(trouble.history, now_s)
+        if until_s is None:
             return None
-        left = format_seconds(trouble.until_s - now_s)
+        left = format_seconds(until_s - now_s)
         return f"it dies whenever it is started ({trouble.last_exit}): next try in {left}"
 
     def refusal(self, model: str) -> str:
@@ -82,32 +73,19 @@ class Parking:
         return f"model {model!r} cannot be started now ({self._models[model].last_exit}): it is tried again later"
 
     def last_exit(self, model: str) -> str | None:
-        trouble = self._models.get(model)
-        return trouble.last_exit or None if trouble else None
+        return self._models.get(model, _Trouble()).last_exit or None
+
+    def memory_floor_bytes(self, model: str) -> int:
+        """What to reserve for a replica, learned from deaths by lack of memory."""
+        return self._models.get(model, _Trouble()).history.memory_floor_bytes
 
     def forgive(self, model: str) -> None:
         """Somebody changed something: try at once."""
         self._models.pop(model, None)
 
-    @staticmethod
-    def _death(trouble: _Trouble, replica: ReplicaObserved, *, now_s: float, load_s: float) -> None:
-        assert replica.last_exit_at_s is not None
-        if trouble.seen.get(replica.replica_id, -1.0) >= replica.last_exit_at_s:
-            return
-        trouble.seen[replica.replica_id] = replica.last_exit_at_s
-        trouble.last_exit = replica.last_exit or ""
-        load_failed = replica.state is ReplicaState.FAILED
-        deaths = trouble.deaths.setdefault("" if load_failed else replica.replica_id, deque(maxlen=DEATHS))
-        deaths.append(replica.last_exit_at_s)
-        # A model that loads for long dies seldom, however often it tries.
-        window_s = WINDOW_S + DEATHS * load_s
-        recent = sum(now_s - at_s <= window_s for at_s in deaths)
-        most = OOM_DEATHS if trouble.last_exit == OUT_OF_MEMORY else FAILED_LOADS if load_failed else DEATHS
-        # After a park, one death shows that nothing has changed.
-        if recent >= most or trouble.parked:
-            trouble.until_s = now_s + min(FIRST_PARK_S * 2.0**trouble.parked, LONGEST_PARK_S)
-            trouble.parked = min(trouble.parked + 1, 16)
-            trouble.deaths.clear()
+
+def _died_since(replica: ReplicaObserved, seen: Mapping[str, float]) -> bool:
+    return replica.last_exit_at_s is not None and replica.last_exit_at_s > seen.get(replica.replica_id, float("-inf"))
 
 
 def stops_of_parked(replicas: Iterable[ReplicaObserved], parked: Mapping[str, float]) -> list[StopReplica]:

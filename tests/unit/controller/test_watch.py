@@ -1,10 +1,12 @@
 """Crash loops are parked; accidents are not."""
 
+from dataclasses import replace
+
 import pytest
 
 from sizewise.controller.records import ModelRecord, VersionRecord
 from sizewise.controller.spec import ModelSpec
-from sizewise.controller.watch import FIRST_PARK_S, LONGEST_PARK_S, Parking, stops_of_overweight, stops_of_parked
+from sizewise.controller.watch import Parking, stops_of_overweight, stops_of_parked
 from sizewise.core.fleet import ReplicaState
 from sizewise.core.profiles import BatchPoint, LatencyCurve, LoadTime, Memory, ModelFacts, ModelProfile, Source
 from sizewise.core.units import MIB
@@ -38,46 +40,46 @@ LOADING, READY, FAILED = ReplicaState.LOADING, ReplicaState.READY, ReplicaState.
 
 
 @pytest.mark.parametrize(
-    ("deaths", "parked"),
+    ("looks", "parked"),
     [
-        pytest.param([replica(LOADING, died_s=t) for t in (1, 2, 3)], False, id="three deaths of one replica"),
-        pytest.param([replica(LOADING, died_s=t) for t in (1, 2, 3, 4)], True, id="four deaths of one replica"),
-        pytest.param([replica(LOADING, died_s=4)] * 9, False, id="one death, seen nine times"),
-        pytest.param([replica(LOADING, number=n, died_s=4) for n in range(9)], False, id="nine replicas at once"),
-        pytest.param([replica(LOADING, died_s=t) for t in (1, 101, 201, 301)], False, id="one every 100 s"),
-        pytest.param([replica(FAILED, number=n, died_s=n) for n in (1, 2, 3)], True, id="three loads that failed"),
-        pytest.param([replica(LOADING, died_s=t, why="out of memory") for t in (1, 2)], True, id="twice out of memory"),
-        pytest.param([replica(LOADING, died_s=t, version="v2") for t in (1, 2, 3, 4)], False, id="another version"),
+        pytest.param([[replica(LOADING, died_s=t)] for t in (1, 2)], False, id="two deaths before ready"),
+        pytest.param([[replica(LOADING, died_s=t)] for t in (1, 2, 3)], True, id="three deaths before ready"),
+        pytest.param([[replica(FAILED, number=t, died_s=t)] for t in (1, 2, 3)], True, id="three loads that failed"),
+        pytest.param([[replica(LOADING, died_s=4)]] * 9, False, id="one death, seen nine times"),
+        pytest.param(
+            [[replica(LOADING, number=n, died_s=4) for n in range(9)]], False, id="nine at once: one accident"
+        ),
+        pytest.param([[replica(LOADING, died_s=t, version="v2")] for t in (1, 2, 3, 4)], False, id="another version"),
+        pytest.param(
+            [look for t in range(1, 6) for look in ([replica(READY)], [replica(LOADING, died_s=t)])],
+            False,
+            id="five kills of a replica that was ready",
+        ),
+        pytest.param(
+            [look for t in range(1, 7) for look in ([replica(READY)], [replica(LOADING, died_s=t)])],
+            True,
+            id="six within a minute",
+        ),
     ],
 )
-def test_what_is_a_crash_loop(deaths: list[ReplicaObserved], parked: bool) -> None:
+def test_what_is_a_crash_loop(looks: list[list[ReplicaObserved]], parked: bool) -> None:
     parking = Parking()
-    for death in deaths:
-        assert death.last_exit_at_s is not None
-        parking.absorb(RECORD, [death], now_s=death.last_exit_at_s, load_s=0.1)
-    now_s = deaths[-1].last_exit_at_s or 0.0
+    for second, seen in enumerate(looks):
+        parking.absorb(RECORD, seen, now_s=float(second))
+    now_s = float(len(looks))
     assert ("a" in parking.until_s(now_s)) is parked
     assert (parking.failure("a", now_s) is not None) is parked
 
 
-def test_each_try_that_fails_waits_longer_and_calm_forgives() -> None:
-    parking, now_s, waits = Parking(), 1000.0, []
-    for number in range(12):
-        for n in range(3 if number == 0 else 1):
-            parking.absorb(RECORD, [replica(FAILED, number=10 * number + n, died_s=now_s)], now_s=now_s, load_s=0.1)
-            now_s += 1
-        waits.append(parking.until_s(now_s)["a"] - (now_s - 1))
-        now_s = parking.until_s(now_s)["a"] + 1
-        assert not parking.until_s(now_s)
-    assert waits[0] == FIRST_PARK_S
-    assert waits == sorted(waits)
-    assert waits[-1] == LONGEST_PARK_S
-    calm = ReplicaObserved(
-        replica_id="r", model="a", version="v1", state=READY, pid=1, since_s=now_s, started_at_s=now_s
-    )
-    parking.absorb(RECORD, [calm], now_s=now_s + 31, load_s=0.1)
-    parking.absorb(RECORD, [replica(FAILED, number=999, died_s=now_s + 40)], now_s=now_s + 40, load_s=0.1)
-    assert not parking.until_s(now_s + 40), "one death after calm is an accident again"
+def test_lack_of_memory_is_remembered_as_a_need() -> None:
+    parking = Parking()
+    heavy = replace(replica(READY), memory_bytes=100 * MIB)
+    parking.absorb(RECORD, [heavy], now_s=1.0)
+    parking.absorb(RECORD, [replica(LOADING, died_s=2.0, why="out of memory")], now_s=2.0)
+    assert parking.memory_floor_bytes("a") == 150 * MIB
+    assert parking.last_exit("a") == "out of memory"
+    parking.forgive("a")
+    assert parking.memory_floor_bytes("a") == 0
 
 
 def test_parked_models_are_stopped_but_not_what_answers() -> None:
