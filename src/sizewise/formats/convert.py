@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sizewise.core.profiles import ModelFacts
@@ -144,6 +144,7 @@ def _report(result: Mapping[str, object], source: Path, target: Path, work: Path
     except ModelFileError as error:
         raise ModelFileError(str(source), f"became a file that {error.problem}", error.advice) from error
     rows = result.get("checked_rows")
+    facts = replace(facts, entry=target.name, files=(target.name,))
     return ConvertReport(
         source=str(source),
         target=str(target),

@@ -1,5 +1,6 @@
 """Which format a file has, told by its content; its name only decides where content cannot."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -90,13 +91,17 @@ def _pickle(source: Source, path: Path) -> Found:
     """PyTorch's oldest files are pickles too, and can be weighed; any other pickle is refused."""
     if _is_torch_legacy(source):
         return state_dict(read_legacy(source.stream(), source.size))
-    name = path.name if path.name.isprintable() and not path.name.startswith("-") else f"./{path.name}"
-    if any(character in name for character in " '\"$&;()"):
-        name = f"'{name}'"
+    target = path.with_suffix(".skops")
     raise UnsafeError(
         "is a pickle, which can run any code when it is opened, so it is not served",
-        f"sizewise convert {name} -o {path.with_suffix('.skops').name}",
+        f"sizewise convert {_argument(path)} -o {_argument(target)}",
     )
+
+
+def _argument(path: Path) -> str:
+    """As it may be pasted into a shell."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def _is_torch_legacy(source: Source) -> bool:

@@ -73,11 +73,11 @@ class _Model:
         self.root: Node = as_mapping(schema, "schema.json")
         if "__class__" not in self.root:
             raise FormatError("has a schema.json that names no class")
-        for node in _nodes(self.root):
-            self._take(node)
+        for node, weighs in _nodes(self.root):
+            self._take(node, weighs=weighs)
         check_trees(archive, self.arrays, self.root)
 
-    def _take(self, node: Node) -> None:
+    def _take(self, node: Node, *, weighs: bool) -> None:
         module, file = str(node.get("__module__", "")), node.get("file")
         if module.split(".", maxsplit=1)[0] not in _KNOWN_PACKAGES:
             self.types.add(f"{module}.{node.get('__class__')}")
@@ -85,7 +85,8 @@ class _Model:
             size = self._archive.members[file].size if file in self._archive.members else 0
             array = read_header(self._archive.head(file, HEAD_BYTES), size=size, name=file)
             self.arrays[file] = array
-            array.add_to(self.weights)
+            if weighs:
+                array.add_to(self.weights)
 
     def name(self, node: Node) -> str:
         return str(node.get("__class__", "?"))[:100]
@@ -140,6 +141,10 @@ class _Model:
 
     def features(self, node: Node) -> int | None:
         count = self.value(node, "n_features_in_")
+        if count is None and self.attribute(node, "n_features_in_") is None:
+            # Ensembles of different estimators ask the first of them
+            inner = self.items(self.attribute(node, "estimators_"))
+            count = self.value(self.first(inner[0]), "n_features_in_") if inner else None
         if not isinstance(count, int) or isinstance(count, bool):
             return None
         element_count((count,))
@@ -238,14 +243,18 @@ class _Model:
         return None
 
 
-def _nodes(root: Node) -> Iterator[Node]:
-    """Every node of the schema, without recursion: a deep one must not end the process."""
-    waiting: list[object] = [root]
+def _nodes(root: Node) -> Iterator[tuple[Node, bool]]:
+    """Every node of the schema, and whether its arrays are weights: those of a random generator are not.
+
+    Without recursion: a deep schema must not end the process.
+    """
+    waiting: list[tuple[object, bool]] = [(root, True)]
     while waiting:
-        value = waiting.pop()
+        value, weighs = waiting.pop()
         if isinstance(value, dict):
+            weighs = weighs and value.get("__loader__") not in ("RandomStateNode", "RandomGeneratorNode")
             if "__class__" in value:
-                yield value
-            waiting.extend(value.values())
+                yield value, weighs
+            waiting.extend((each, weighs) for each in value.values())
         elif isinstance(value, list):
-            waiting.extend(value)
+            waiting.extend((each, weighs) for each in value)
