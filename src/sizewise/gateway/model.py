@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import math
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SETTLE_S = 0.1
+"""Between a replica's death and the second try of what it had: replicas that are killed together die apart by as much
+on a busy machine, and a request must not be blamed for the death of one that was dying already."""
 COLD_EVERY_S = 1.0
 """A cold model is announced at most so often, however many requests wait for it."""
 
@@ -41,6 +45,9 @@ class Model:
         self.queue: deque[Exchange] = deque()
         self.suspects: deque[Exchange] = deque()
         """Unanswered when a replica died: each is tried once more, alone."""
+        self.settle_s = SETTLE_S
+        self.settling = 0
+        """Deaths so recent that nothing is tried again yet."""
         self.reserved: Replica | None = None
         """Kept free of other requests for a suspect."""
         self.admission = Admission(
@@ -281,7 +288,14 @@ class Model:
                 x.queued = True
                 self._hold_again(x, now_s)
                 self.suspects.append(x)
+        if lost and self.settle_s > 0:
+            self.settling += 1
+            asyncio.get_running_loop().call_later(self.settle_s, self._settled)
         self._look_again(now_s)
+
+    def _settled(self) -> None:
+        self.settling -= 1
+        self.pump(monotonic())
 
     def take_back(self, x: Exchange) -> None:
         """A replica could not be reached with it: first in line for the next."""
@@ -300,7 +314,7 @@ class Model:
         """One at a time, at a replica that has nothing else, so that a killer takes nobody along."""
         if self.reserved is not None and not self.reserved.pending:
             self._reserve(None)
-        while self.suspects and self.reserved is None:
+        while self.suspects and self.reserved is None and not self.settling:
             slot = self.routing.take_idle()
             if slot is None:
                 # Nothing new for the least busy one: it will be idle soon

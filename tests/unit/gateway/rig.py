@@ -128,6 +128,7 @@ class Rig:
 
     def add(self, *replicas: FakeReplica, name: str = "m", **changes: Any) -> Model:
         self.gateway.models[name] = model = Model(route(name, **changes), self.gateway)
+        model.settle_s = 0.0  # no loop runs here: what died apart died apart
         self.gateway.set_routes({})  # no change, but the hot paths are made anew
         for replica in replicas:
             model.attach(replica)
