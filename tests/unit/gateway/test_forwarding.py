@@ -29,7 +29,7 @@ def test_the_prefix_goes_and_is_named() -> None:
         b"X-Forwarded-For: 192.0.2.7",
         b"X-Forwarded-Host: localhost",
     ):
-        assert text.count(line + b"\r\n") == 1
+        assert text.count(b"\r\n" + line + b"\r\n") == 1
 
 
 @pytest.mark.parametrize(

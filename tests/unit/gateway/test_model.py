@@ -6,7 +6,6 @@ import pytest
 
 from sizewise.core.histogram import bucket_of
 from sizewise.gateway.model import Model
-from sizewise.gateway.replica import Replica
 from sizewise.protocols.backend import ModelTraffic
 from tests.unit.gateway.rig import Client, FakeReplica, Rig, infer, route
 
@@ -227,9 +226,9 @@ def test_a_replica_that_leaves_the_routes_answers_what_it_has() -> None:
     model.attach(new)
     second = made.ask(infer())
     assert [len(old.pending), len(new.pending)] == [1, 1]
-    assert not old.was_closed
+    assert [old.was_closed] == [False]
     old.finish()
-    assert old.was_closed
+    assert [old.was_closed] == [True]
     new.finish()
     assert first.statuses == second.statuses == [200]
 
@@ -360,7 +359,7 @@ def test_counters() -> None:
 
 
 def test_busy_and_idle_times() -> None:
-    replica: Replica = FakeReplica()
+    replica = FakeReplica()
     made = Rig()
     made.add(replica)
     client = made.ask(infer())
