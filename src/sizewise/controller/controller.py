@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sizewise.controller import status, watch
+from sizewise.controller.charges import overhead_bytes
 from sizewise.controller.counters import Counters
 from sizewise.controller.deploy import Deployer, Difference, Weigher
 from sizewise.controller.housekeeping import Housekeeper
@@ -23,7 +24,7 @@ from sizewise.controller.report import Explanation, ModelStatus, Status
 from sizewise.controller.rollout import advance
 from sizewise.controller.spec import ModelSpec, Spec
 from sizewise.controller.state import StateStore
-from sizewise.controller.view import Budget, Surroundings, overhead_bytes, view_of
+from sizewise.controller.view import Budget, Surroundings, view_of
 from sizewise.core.decide import decide
 from sizewise.core.fleet import Demand, FleetDecision, FleetView, ReplicaState
 from sizewise.core.profiles import ModelProfile, Source

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import MutableMapping
 
+from sizewise.controller.charges import overhead_bytes
 from sizewise.controller.deploy import Weigher
 from sizewise.controller.idle import QUIET_S, IdleProfiler
 from sizewise.controller.ledger import Ledger
 from sizewise.controller.records import ModelRecord
 from sizewise.controller.registry import Registry
-from sizewise.controller.view import overhead_bytes
 from sizewise.core.fleet import ReplicaState
 from sizewise.core.profiles import ModelProfile, Source
 from sizewise.protocols.artifacts import VERSION_CHARS, ArtifactStore

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sizewise.controller.charges import charged_bytes
 from sizewise.controller.counters import Counters, Totals
 from sizewise.controller.records import ModelRecord
 from sizewise.core import demand as demands
@@ -34,6 +35,8 @@ class Track:
     state: Mapping[str, object] = field(default_factory=dict)
     """What the last decision asked to be handed back."""
     cold_starts: int = 0
+    replica_seconds: float = 0.0
+    memory_byte_seconds: float = 0.0
 
     def window(self) -> Totals:
         if len(self.recent) < 2:
@@ -53,6 +56,7 @@ class Ledger:
     def __init__(self, counters: Counters) -> None:
         self.counters = counters
         self._tracks: dict[str, Track] = {}
+        self._seen_at_s: float | None = None
 
     def of(self, model: str) -> Track:
         return self._tracks.setdefault(model, Track())
@@ -72,6 +76,8 @@ class Ledger:
         by_name = {record.name: record for record in records}
         self.counters.absorb(snapshot, {name: record.serving.version for name, record in by_name.items()})
         traffic = {t.model: t for t in snapshot.traffic}
+        passed_s = 0.0 if self._seen_at_s is None else max(0.0, snapshot.at_s - self._seen_at_s)
+        self._seen_at_s = snapshot.at_s
         for name, record in by_name.items():
             track = self.of(name)
             if snapshot.traffic_at_s is not None:
@@ -82,7 +88,10 @@ class Ledger:
                 samples = seen.batch_samples if seen is not None else ()
                 _absorb_batches(track, record, samples, at_s=snapshot.traffic_at_s)
                 _remember(track.recent, snapshot.traffic_at_s, self.counters.total(name))
-            _absorb_replicas(track, [r for r in snapshot.replicas if r.model == name], snapshot.at_s)
+            own = [r for r in snapshot.replicas if r.model == name]
+            _absorb_replicas(track, own, snapshot.at_s)
+            track.replica_seconds += passed_s * sum(r.pid is not None for r in own)
+            track.memory_byte_seconds += passed_s * charged_bytes(own)
 
     def to_keep(self, boot: str) -> dict[str, Any]:
         """Live figures as JSON. ``boot`` names this run of the machine: its clock begins anew with the next."""

@@ -39,10 +39,18 @@ class ModelStatus:
     weights_bytes: int
     memory_bytes: int
     """Charged now: private bytes of all its replicas, and its mapped weights once."""
+    replica_memory_bytes: int
+    """Of one replica at work, its mapped weights included, as decisions expect it now."""
     load_s: float
     """From the decision to start to the first answer, as decisions expect it now."""
     requests_total: int
     errors_total: int
+    cold_starts_total: int
+    """Loads begun while no replica was up. This and the next two since this controller began."""
+    replica_seconds: float
+    """From the order of each start to its end, loading included, summed over replicas."""
+    memory_byte_seconds: float
+    """Charged memory over time."""
     slo_attainment: float | None
     """Over the last 60 s; None without traffic, as ``p95_s``."""
     p95_s: float | None

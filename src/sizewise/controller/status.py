@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 import sizewise
+from sizewise.controller.charges import charged_bytes, overhead_bytes
 from sizewise.controller.records import ModelRecord
 from sizewise.controller.report import (
     Figure,
@@ -14,7 +15,6 @@ from sizewise.controller.report import (
     ReplicaCounts,
     Status,
 )
-from sizewise.controller.view import charged_bytes, overhead_bytes
 from sizewise.core import estimates
 from sizewise.core.fleet import ReplicaState
 from sizewise.core.reasons import render
@@ -70,9 +70,13 @@ def model_status(controller: "Controller", record: ModelRecord, *, now_s: float,
         replicas=counts,
         weights_bytes=facts.weights_bytes,
         memory_bytes=charged_bytes(own),
+        replica_memory_bytes=live.memory.replica_bytes + live.memory.mapped_bytes,
         load_s=live.load.total_s,
         requests_total=totals.arrivals,
         errors_total=totals.errors,
+        cold_starts_total=track.cold_starts,
+        replica_seconds=track.replica_seconds,
+        memory_byte_seconds=track.memory_byte_seconds,
         slo_attainment=track.attainment() if record.wants.slo else None,
         p95_s=track.p95_s(),
         reason=failure or (render(decision.reason) if decision else "not decided yet"),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from sizewise.controller.charges import overhead_bytes
 from sizewise.controller.ledger import Ledger
 from sizewise.controller.records import ModelRecord, VersionRecord
 from sizewise.core import estimates
@@ -14,9 +15,6 @@ from sizewise.protocols.backend import ReplicaObserved, Snapshot
 Profiles = Mapping[str, ModelProfile]
 """Measured or estimated profiles by hash of the artifact."""
 
-MODEL_ROLES = frozenset({"replica", "command"})
-"""Processes whose memory is charged to their model; that of all others is overhead."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
@@ -26,20 +24,6 @@ class Budget:
     memory_bytes: int
     disk_bytes: int
     load_slots: int = 1
-
-
-def overhead_bytes(snapshot: Snapshot) -> int:
-    """Memory of gateway, keeper, warm parents and controller."""
-    return sum(p.memory_bytes for p in snapshot.processes if p.role not in MODEL_ROLES)
-
-
-def charged_bytes(replicas: Iterable[ReplicaObserved]) -> int:
-    """Private bytes of all, and the mapped weights of each version once."""
-    private, mapped = 0, dict[str, int]()
-    for replica in replicas:
-        private += replica.memory_bytes
-        mapped[replica.version] = max(mapped.get(replica.version, 0), replica.mapped_bytes)
-    return private + sum(mapped.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,4 +91,6 @@ def _replica_view(replica: ReplicaObserved, profile: ModelProfile, now_s: float)
         since_s=replica.since_s,
         ready_at_s=ready_at_s,
         memory_bytes=replica.memory_bytes,
+        outstanding=replica.outstanding,
+        idle_s=replica.idle_s,
     )

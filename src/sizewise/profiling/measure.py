@@ -107,7 +107,7 @@ def _collector(runs: dict[str, _Run], notes: dict[str, Message], on_progress: On
             share = max(share, {"single": 0.1, "many": 0.6, "cold": 1.0}[message["label"]])
         elif event == "point":
             measured = from_jsonable(BatchPoint, message["point"])
-            run.points.append((measured, message["anonymous_bytes"], message["peak_bytes"]))
+            run.points.append((measured, message["private_bytes"], message["peak_bytes"]))
             # How many sizes there will be shows only at the end: most models stop paying long before the last one.
             step = 0.5 if message["label"] == "single" else 0.35
             share += (step / (MAX_BATCH.bit_length() + 1)) if share < 0.95 else 0.0
@@ -158,7 +158,7 @@ def _memory(run: _Run, best_batch: int) -> Memory:
     grown = max(0, last - first)
     return Memory(
         base_bytes=loaded["base_bytes"],
-        resident_bytes=max(0, loaded["anonymous_bytes"] - loaded["base_bytes"]),
+        resident_bytes=max(0, loaded["private_bytes"] - loaded["base_bytes"]),
         mapped_bytes=loaded["mapped_bytes"],
         per_request_bytes=grown // (last_batch - 1) if last_batch > 1 else 0,
         peak_bytes=max(loaded["peak_bytes"], *(peak for _, _, peak in used)),

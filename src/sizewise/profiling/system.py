@@ -1,4 +1,4 @@
-"""What Linux tells about a process' memory, the page cache and this machine."""
+"""What Linux tells about the page cache and this machine, and how a child dies with its parent."""
 
 import ctypes
 import mmap
@@ -13,16 +13,6 @@ from sizewise.core.units import KIB, format_bytes
 _PR_SET_PDEATHSIG = 1
 
 
-def status_bytes(pid: int | str = "self") -> dict[str, int]:
-    """The sizes in ``/proc/PID/status`` (RssAnon, RssFile, VmHWM ...) in bytes; empty when the process is gone."""
-    try:
-        text = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return {}
-    lines = (line.split() for line in text.splitlines() if line.endswith(" kB"))
-    return {words[0].rstrip(":"): int(words[1]) * KIB for words in lines}
-
-
 def peak_anonymous_bytes(status: dict[str, int]) -> int:
     """The most private memory a process has had, at least.
 
@@ -30,18 +20,6 @@ def peak_anonymous_bytes(status: dict[str, int]) -> int:
     they are used. Reset per process by fork.
     """
     return max(status.get("VmHWM", 0) - status.get("RssFile", 0) - status.get("RssShmem", 0), status.get("RssAnon", 0))
-
-
-def mapped_bytes(folder: Path) -> int:
-    """Resident pages of this process that are mapped from files below ``folder``."""
-    prefix, total, inside = f"{folder.resolve()}{os.sep}", 0, False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        words = line.split()
-        if not words[0].endswith(":"):
-            inside = len(words) > 5 and line[line.index(words[5]) :].startswith(prefix)
-        elif inside and words[0] == "Rss:":
-            total += int(words[1]) * KIB
-    return total
 
 
 def die_with_parent(parent_pid: int) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 from sizewise.core.profiles import BatchPoint
 from sizewise.core.tensors import TensorSpec
-from sizewise.profiling.system import mapped_bytes, peak_anonymous_bytes, status_bytes
+from sizewise.profiling.system import peak_anonymous_bytes
 from sizewise.profiling.timing import CurveBudget, goes_on, point, sample
 from sizewise.runtimes import LoadedModel, ModelFiles, Runtime
 from sizewise.runtimes.synthetic import assumed, synthetic
+from sizewise.system.memory import mapped_bytes, private_bytes, shared_anon_bytes, status_bytes
 
 Send = Callable[..., None]
 SIGN_OF_LIFE_S = 1.0
@@ -61,7 +62,7 @@ class Job:
 def run_trial(runtime: Runtime, subject: Subject, trial: Trial, *, forked_s: float, send: Send) -> None:
     """``forked_s`` is when the decision to start this process was taken, on the clock of ``time.monotonic``."""
     start_s = time.monotonic() - forked_s
-    base = status_bytes().get("RssAnon", 0)
+    base = private_bytes()
     send("stage", stage="loading it")
     began_s = time.monotonic()
     model = runtime.load(subject.files(trial.threads))
@@ -71,15 +72,15 @@ def run_trial(runtime: Runtime, subject: Subject, trial: Trial, *, forked_s: flo
     began_s = time.monotonic()
     model.run(inputs, ())
     warmup_s = time.monotonic() - began_s
-    status = status_bytes()
+    private, peak = _memory()
     send(
         "loaded",
         label=trial.label,
         load={"start_s": start_s, "fetch_s": 0.0, "load_s": load_s, "warmup_s": warmup_s},
         base_bytes=base,
-        anonymous_bytes=status.get("RssAnon", 0),
+        private_bytes=private,
         mapped_bytes=mapped_bytes(Path(subject.path)),
-        peak_bytes=peak_anonymous_bytes(status),
+        peak_bytes=peak,
         assumed=assumed(model.signature.inputs),
     )
     if trial.largest:
@@ -95,21 +96,30 @@ def _curve(model: LoadedModel, subject: Subject, trial: Trial, send: Send) -> No
         samples = sample(_alive(partial(model.run, inputs, ()), send), budget, time.perf_counter)
         # The first call at a size allocates; the median does not mind, the 95th percentile of few samples would.
         points.append(point(batch, samples[1:]))
-        status = status_bytes()
-        anonymous = status.get("RssAnon", 0)
+        private, peak = _memory()
         send(
             "point",
             label=trial.label,
             point={"batch": batch, **_spread(points[-1])},
-            anonymous_bytes=anonymous,
-            peak_bytes=peak_anonymous_bytes(status),
+            private_bytes=private,
+            peak_bytes=peak,
         )
         too_slow = trial.only_below_s is not None and points[0].p50_s >= trial.only_below_s
-        if too_slow or 2 * batch > trial.largest or time.monotonic() >= ends_s or 2 * anonymous > subject.memory_bytes:
+        if too_slow or 2 * batch > trial.largest or time.monotonic() >= ends_s or 2 * private > subject.memory_bytes:
             return
         if not goes_on(points, slow_s=budget.slow_s):
             return
         batch *= 2
+
+
+def _memory() -> tuple[int, int]:
+    """Private bytes now, and the most there have been.
+
+    Pages still shared with the process that forked this one are left out: a replica shares them with its warm parent,
+    which is charged for them.
+    """
+    status, shared = status_bytes(), shared_anon_bytes()
+    return max(0, status.get("RssAnon", 0) - shared), max(0, peak_anonymous_bytes(status) - shared)
 
 
 def _alive(call: Callable[[], Any], send: Send) -> Callable[[], Any]:

@@ -16,8 +16,8 @@ from typing import Any
 
 import orjson
 
-from sizewise.profiling.system import status_bytes
 from sizewise.protocols.errors import DoesNotFitError, ModelFileError, RuntimeMissingError
+from sizewise.system.memory import rss_anon_bytes
 
 _SAMPLE_S = 0.02
 """Between looks at the memory; a look costs 0.15 ms."""
@@ -136,7 +136,7 @@ class _Watch:
 
     def _check_memory(self) -> None:
         limit = self._child.limits.memory_bytes
-        used = status_bytes(self._pid).get("RssAnon", 0)
+        used = rss_anon_bytes(self._pid)
         if used > limit:
             raise DoesNotFitError(
                 model=self._child.name,

@@ -122,6 +122,10 @@ class ReplicaObserved:
     """How it last died: ``signal 9``, ``out of memory``, ``exit 1: ...``."""
     last_exit_at_s: float | None = None
     port: int | None = None
+    outstanding: int = 0
+    """Requests that the gateway has given it and that are not answered."""
+    idle_s: float = 0.0
+    """Since its last answer; 0 while it works."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_SOCKET_PATH_BYTES = 107
 """Linux' limit for the path of a Unix socket."""
 
-SHORT_ROOT = Path("/tmp")
+SHORT_ROOT = Path("/tmp")  # noqa: S108 - made 0700, its owner is checked
 """Not the environment's temporary folder: every process must find the same place."""
 
 PEER_CREDENTIALS = struct.Struct("iII")

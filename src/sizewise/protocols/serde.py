@@ -1,6 +1,5 @@
 """Frozen dataclasses to JSON values and back, checked against their annotations."""
 
-from functools import cache
 from typing import Any, TypeVar
 
 import orjson
@@ -9,9 +8,15 @@ from pydantic import TypeAdapter
 T = TypeVar("T")
 
 
-@cache
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+
+
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    """Making one takes milliseconds, so each is made once."""
+    found = _adapters.get(kind)
+    if found is None:
+        found = _adapters[kind] = TypeAdapter(kind)
+    return found
 
 
 def to_jsonable(value: Any, kind: Any = None) -> Any:

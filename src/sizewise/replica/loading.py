@@ -18,6 +18,7 @@ from sizewise.protocols.oip.encode import datatype_of
 from sizewise.replica import own
 from sizewise.runtimes import LoadedModel, ModelFiles, get_runtime
 from sizewise.runtimes.synthetic import concrete_shape
+from sizewise.system.memory import mapped_bytes, rss_anon_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ def _specs(items: Any) -> tuple[TensorSpec, ...]:
 
 def load(request: LoadRequest) -> Loaded:
     """Load, warm up, weigh. Raises what the runtime raises; ModelFileError too when the self-check fails."""
-    base_bytes = own.rss_anon_bytes()
+    base_bytes = rss_anon_bytes()
     began_s = time.perf_counter()
     fetch(request.files.path)
     fetched_s = time.perf_counter()
@@ -87,9 +88,9 @@ def load(request: LoadRequest) -> Loaded:
     warm_s = time.perf_counter()
     if problem and request.self_check:
         raise ModelFileError(request.files.entry, f"self-check: {problem}", "load it without self_check to look at it")
-    peak_bytes = own.rss_anon_bytes()
+    peak_bytes = rss_anon_bytes()
     own.release_memory()
-    total_bytes = own.rss_anon_bytes()
+    total_bytes = rss_anon_bytes()
     times = {
         "start_s": 0,
         "fetch_s": fetched_s - began_s,
@@ -99,7 +100,7 @@ def load(request: LoadRequest) -> Loaded:
     memory = {
         "base_bytes": base_bytes,
         "resident_bytes": max(0, total_bytes - base_bytes),
-        "mapped_bytes": own.mapped_bytes(request.files.path),
+        "mapped_bytes": mapped_bytes(request.files.path),
         "per_request_bytes": 0,
         "peak_bytes": max(base_bytes, peak_bytes),
     }

@@ -1,38 +1,12 @@
-"""What this process takes: read from /proc, a short read each."""
+"""What a replica does to itself: give memory back, step forward when the kernel must end somebody."""
 
 import ctypes
 import gc
-import os
 from pathlib import Path
-
-from sizewise.core.units import KIB
 
 SELF = Path("/proc/self")
 REPLICA_OOM_SCORE = 500
 """The kernel ends a replica before anything that serves other models too."""
-
-
-def rss_anon_bytes() -> int:
-    """Private memory now."""
-    for line in (SELF / "status").read_bytes().splitlines():
-        if line.startswith(b"RssAnon:"):
-            return int(line.split()[1]) * KIB
-    return 0
-
-
-def mapped_bytes(folder: Path) -> int:
-    """Resident pages of files below ``folder``. Cheap when none is mapped; smaps is read only if one is."""
-    prefix = b" " + os.fsencode(folder.resolve()) + b"/"
-    if prefix not in (SELF / "maps").read_bytes():
-        return 0
-    total, inside = 0, False
-    for line in (SELF / "smaps").read_bytes().splitlines():
-        name = line.split(b" ", 1)[0]
-        if not name.endswith(b":"):  # "7f00-7f01 r--p 0 08:01 42   /path": a mapping begins
-            inside = prefix in line
-        elif inside and name == b"Rss:":
-            total += int(line.split()[1]) * KIB
-    return total
 
 
 def release_memory() -> None:

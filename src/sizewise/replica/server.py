@@ -26,6 +26,7 @@ from sizewise.replica import own
 from sizewise.replica.hosted import Batch, Hosted, Pending
 from sizewise.replica.loading import LoadRequest, load, parse_load
 from sizewise.runtimes.base import one_line
+from sizewise.system.memory import rss_anon_bytes
 
 log = logging.getLogger(__name__)
 
@@ -267,7 +268,7 @@ class Replica:
             }
             for target, hosted in self._models.items()
         ]
-        return {"replica_id": self._id, "pid": os.getpid(), "models": models, "memory_bytes": own.rss_anon_bytes()}
+        return {"replica_id": self._id, "pid": os.getpid(), "models": models, "memory_bytes": rss_anon_bytes()}
 
     def stop(self) -> None:
         """Answer what has been received, then end."""

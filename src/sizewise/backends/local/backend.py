@@ -75,9 +75,10 @@ class LocalBackend:
         processes = (controller, *self._last_processes)
         watched = _watched(self._last_replicas, processes)
         weights = await asyncio.to_thread(self._memory.read, watched)
+        busy = gateway["replicas"] if gateway else {}
         return Snapshot(
             at_s=self._clock.now_s(),
-            replicas=tuple(_weighed(replica, weights) for replica in self._last_replicas),
+            replicas=tuple(_seen(replica, weights, busy) for replica in self._last_replicas),
             traffic=_all_of(ModelTraffic, gateway["models"]) if gateway else (),
             traffic_at_s=float(gateway["at_s"]) if gateway else None,
             gateway_epoch=str(gateway["epoch"]) if gateway else "",
@@ -147,20 +148,27 @@ def _all_of(kind: Any, values: Sequence[Any]) -> Any:
 def _watched(replicas: Sequence[ReplicaObserved], processes: Sequence[ProcessObserved]) -> list[Watched]:
     ready = {replica.pid for replica in replicas if replica.state is ReplicaState.READY}
     return [
-        Watched(pid=each.pid, whole_tree=each.role == "command", mapped=each.role == "replica" and each.pid in ready)
+        Watched(
+            pid=each.pid,
+            whole_tree=each.role == "command",
+            replica=each.role == "replica",
+            ready=each.pid in ready,
+        )
         for each in processes
     ]
 
 
-def _weighed(replica: ReplicaObserved, weights: dict[int, Weight]) -> ReplicaObserved:
-    weight = weights.get(replica.pid or 0)
-    if weight is None:
-        return replica
+def _seen(replica: ReplicaObserved, weights: dict[int, Weight], busy: dict[str, dict[str, Any]]) -> ReplicaObserved:
+    """What the keeper says of a replica, with what the kernel and the gateway know of it."""
+    weight = weights.get(replica.pid or 0, Weight())
+    work = busy.get(replica.replica_id, {})
     return replace(
         replica,
         memory_bytes=weight.private_bytes,
         mapped_bytes=weight.mapped_bytes,
         peak_bytes=weight.peak_bytes,
+        outstanding=int(work.get("outstanding", 0)),
+        idle_s=float(work.get("idle_s", 0.0)),
     )
 
 

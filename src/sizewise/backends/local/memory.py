@@ -1,4 +1,6 @@
-"""What processes weigh now: private memory at every look, mapped weights less often because they cost more to read."""
+"""What processes weigh now: anonymous memory at every look; what is shared and what is mapped less often, because
+that costs more to read.
+"""
 
 import time
 from collections.abc import Callable, Iterable
@@ -6,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sizewise.backends.local import procfs
+from sizewise.system.memory import mapped_bytes, rss_anon_bytes, shared_anon_bytes
 
-MAPPED_EVERY_S = 10.0
+SHARED_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,8 +18,10 @@ class Watched:
     pid: int
     whole_tree: bool = False
     """Count all descendants: a server the user brought may have workers."""
-    mapped: bool = False
-    """Look for mapped weights: a replica that is ready."""
+    replica: bool = False
+    """Look for mapped weights, and do not charge what it still shares with its warm parent."""
+    ready: bool = False
+    """Loaded: what it shares and maps changes little from here on."""
 
 
 @dataclass(slots=True)
@@ -24,7 +29,10 @@ class Weight:
     private_bytes: int = 0
     peak_bytes: int = 0
     mapped_bytes: int = 0
-    mapped_at_s: float | None = None
+    shared_bytes: int = 0
+    looked_at_s: float | None = None
+    """When ``mapped_bytes`` and ``shared_bytes`` were read."""
+    ready: bool = False
 
 
 class MemoryReader:
@@ -42,15 +50,24 @@ class MemoryReader:
         return self._weights
 
     def _read(self, each: Watched, now_s: float) -> Weight:
-        weight = self._weights.get(each.pid, Weight())
+        before = self._weights.get(each.pid, Weight())
         pids = procfs.process_tree(each.pid) if each.whole_tree else (each.pid,)
-        private = sum(procfs.rss_anon_bytes(pid) for pid in pids)
-        mapped, mapped_at_s = weight.mapped_bytes, weight.mapped_at_s
-        if each.mapped and (mapped_at_s is None or now_s - mapped_at_s >= MAPPED_EVERY_S):
-            mapped, mapped_at_s = procfs.mapped_bytes(each.pid, self._store), now_s
+        anonymous = sum(rss_anon_bytes(pid) for pid in pids)
+        mapped, shared, looked_at_s = before.mapped_bytes, before.shared_bytes, before.looked_at_s
+        if each.replica and _due(each, before, now_s):
+            mapped, shared, looked_at_s = mapped_bytes(self._store, each.pid), shared_anon_bytes(each.pid), now_s
+        private = max(0, anonymous - shared)
         return Weight(
             private_bytes=private,
-            peak_bytes=max(private, weight.peak_bytes),
+            peak_bytes=max(private, before.peak_bytes),
             mapped_bytes=mapped,
-            mapped_at_s=mapped_at_s,
+            shared_bytes=shared,
+            looked_at_s=looked_at_s,
+            ready=each.ready,
         )
+
+
+def _due(each: Watched, before: Weight, now_s: float) -> bool:
+    """At first sight, when it has become ready, and now and then."""
+    looked_at_s = before.looked_at_s
+    return looked_at_s is None or each.ready != before.ready or now_s - looked_at_s >= SHARED_EVERY_S

@@ -1,35 +1,11 @@
 """What the kernel tells about processes. Everything here is a short read; a process that has gone reads as nothing."""
 
 import contextlib
-import os
 from pathlib import Path
 
 import psutil
 
-from sizewise.core.units import KIB
-
 PROC = Path("/proc")
-
-
-def rss_anon_bytes(pid: int) -> int:
-    """Private (anonymous) resident memory of one process, 0 when it has gone. Costs about 0.15 ms."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in (PROC / str(pid) / "status").read_bytes().splitlines():
-            if line.startswith(b"RssAnon:"):
-                return int(line.split()[1]) * KIB
-    return 0
-
-
-def mapped_bytes(pid: int, folder: Path) -> int:
-    """Resident pages of files below ``folder`` that the process has mapped. Costs 7-16 ms for a large process."""
-    prefix, total, inside = os.fsencode(folder) + b"/", 0, False
-    with contextlib.suppress(OSError, ValueError):
-        for line in (PROC / str(pid) / "smaps").read_bytes().splitlines():
-            if line[:1].islower() or line[:1].isdigit():  # "7f00-7f01 r--p 0 08:01 42   /path": a mapping begins
-                inside = prefix in line
-            elif inside and line.startswith(b"Rss:"):
-                total += int(line.split()[1]) * KIB
-    return total
 
 
 def _stat_fields(pid: int) -> list[bytes]:

@@ -1,0 +1,1 @@
+"""What Linux tells about processes and files: short reads of /proc, no framework, no decision."""
