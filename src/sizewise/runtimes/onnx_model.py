@@ -8,7 +8,7 @@ import numpy as np
 
 from sizewise.core.tensors import TensorSpec
 from sizewise.core.units import MIB
-from sizewise.protocols.errors import RuntimeMissingError
+from sizewise.protocols.errors import ModelFileError, RuntimeMissingError
 from sizewise.protocols.oip import RequestError, Signature
 from sizewise.protocols.oip.arrays import Array
 from sizewise.runtimes.base import Arrays, LoadedModel, ModelFiles, asked, one_line, text_array
@@ -58,6 +58,9 @@ class OnnxRuntime:
             files.inputs or specs(session.get_inputs()), files.outputs or specs(session.get_outputs())
         )
         kinds = {spec.datatype for spec in signature.inputs + signature.outputs}
+        if {"BF16", "BYTES"} <= kinds:
+            problem = "has both BF16 and text tensors, which ONNX Runtime cannot take in one call"
+            raise ModelFileError(files.entry, problem, "cast the BF16 ones to FP32 inside the model")
         return Bfloat16Model(session, signature) if "BF16" in kinds else OnnxModel(session, signature)
 
 
