@@ -123,7 +123,7 @@ def _candidates(
                 detected = detect(source, folder / name, folder)
                 if detected is not None and detected.is_code:
                     code += [name] if python_file.defines_model(source) else []
-                elif detected is not None and not is_side_file(name):
+                elif detected is not None:
                     models.append(_Candidate(name, detected.read()))
             except FormatError as error:
                 refused = refused or (name, error)
@@ -131,8 +131,3 @@ def _candidates(
     if refused is not None and not served and not code and not is_huggingface(files):
         models = []
     return code, served or models, refused
-
-
-def is_side_file(name: str) -> bool:
-    """Files that accompany a model and whose content could pass for one."""
-    return name.endswith((".json.txt", ".npz")) or name in ("training_args.bin", "optimizer.pt", "scheduler.pt")

@@ -31,6 +31,9 @@ WITHOUT_PROBABILITIES = words(
 )
 """Classifiers that never have ``predict_proba``."""
 
+NOT_PREDICTING = words("LabelBinarizer LabelEncoder MultiLabelBinarizer TargetEncoder")
+"""What keeps classes and has no ``predict``."""
+
 TEXT_READERS = frozenset(("CountVectorizer", "HashingVectorizer", "TfidfVectorizer"))
 """First steps whose input is one text per row."""
 

@@ -12,6 +12,7 @@ from sizewise.formats.found import FormatError, Found, Weights, as_mapping, elem
 from sizewise.formats.npy import HEAD_BYTES, Array, datatype_of, read_header
 from sizewise.formats.sklearn_outputs import (
     LABELERS,
+    NOT_PREDICTING,
     PROBABLE_LABELERS,
     REGRESSORS,
     TEXT_READERS,
@@ -143,12 +144,16 @@ class _Model:
         count = self.value(node, "n_features_in_")
         if count is None and self.attribute(node, "n_features_in_") is None:
             # Ensembles of different estimators ask the first of them
-            inner = self.items(self.attribute(node, "estimators_"))
+            inner = self.items(self.attribute(node, "estimators_")) or self._inside(node, "regressor_")
             count = self.value(self.first(inner[0]), "n_features_in_") if inner else None
         if not isinstance(count, int) or isinstance(count, bool):
             return None
         element_count((count,))
         return count
+
+    def _inside(self, node: Node, name: str) -> list[Node]:
+        inner = self.attribute(node, name)
+        return [] if inner is None else [self.final(inner)]
 
     def inputs(self) -> tuple[TensorSpec, ...]:
         first = self.first(self.root)
@@ -161,6 +166,9 @@ class _Model:
         """Outputs of the estimator that answers, and what could not be told."""
         kind = self.name(node)
         classes = self.attribute(node, "classes_")
+        novelty = kind != "LocalOutlierFactor" or self.value(node, "novelty") is True
+        if kind in NOT_PREDICTING or not novelty:
+            return (), []
         if classes is not None and kind not in REGRESSORS:
             return self._classifier(node, classes)
         if kind in LABELERS:
@@ -179,7 +187,11 @@ class _Model:
         if several:
             shape: tuple[int, ...] = (-1, len(several))
             labels = self._labels(several[0])
-            return (TensorSpec(name="predict", datatype=labels, shape=shape),), ["probabilities of several outputs"]
+            if self.name(node) == "ClassifierChain":
+                return self._chain(node, shape), []
+            return (TensorSpec(name="predict", datatype=labels, shape=shape),), [
+                "gives no probabilities: several outputs"
+            ]
         outputs = [TensorSpec(name="predict", datatype=self._labels(classes), shape=(-1,))]
         array = self.array(classes)
         count = array.elements if array is not None else len(self.items(classes))
@@ -188,6 +200,14 @@ class _Model:
         if self._has_probabilities(node):
             outputs.append(TensorSpec(name="predict_proba", datatype="FP64", shape=(-1, count)))
         return tuple(outputs), []
+
+    def _chain(self, node: Node, shape: tuple[int, ...]) -> tuple[TensorSpec, ...]:
+        """A chain gathers the answers of its parts in floating point."""
+        parts = self.items(self.attribute(node, "estimators_"))
+        names = ["predict"]
+        if parts and self._has_probabilities(self.final(parts[0])):
+            names.append("predict_proba")
+        return tuple(TensorSpec(name=name, datatype="FP64", shape=shape) for name in names)
 
     def _multilabel(self, node: Node) -> bool:
         binarizer = self.attribute(node, "label_binarizer_") or self.attribute(node, "_label_binarizer")
@@ -206,9 +226,9 @@ class _Model:
         kind = self.name(node)
         inner = {"OneVsRestClassifier": "estimator", "StackingClassifier": "final_estimator_"}.get(kind)
         # These ask the estimator inside them
-        inner = inner or {"SelfTrainingClassifier": "estimator_", "ClassifierChain": "estimator"}.get(kind)
+        inner = inner or {"SelfTrainingClassifier": "estimator_"}.get(kind)
         inside = self.attribute(node, inner) if inner else None
-        if inside is not None and kind != "ClassifierChain":
+        if inside is not None:
             return self._has_probabilities(self.final(inside))
         if kind == "SGDClassifier":
             return self.value(node, "loss") in ("log_loss", "modified_huber")
@@ -226,6 +246,8 @@ class _Model:
         estimators = self.items(self.attribute(node, "estimators_"))
         if self.name(node) in ("MultiOutputRegressor", "RegressorChain"):
             return len(estimators)
+        if self.value(node, "_predict_1d") is True or self.value(node, "_training_dim") == 1:
+            return None
         inner = self.attribute(node, "regressor_") or self.attribute(node, "final_estimator_")
         if inner is not None:
             return self._width(self.final(inner))
@@ -235,11 +257,13 @@ class _Model:
         return self._width_of_arrays(node)
 
     def _width_of_arrays(self, node: Node) -> int | None:
-        # Where the number of outputs shows in an array of two dimensions: which one, and along which axis
+        # Where the number of outputs shows in an array of two dimensions, and along which of them
         for name, axis in (("coef_", 0), ("dual_coef_", 1), ("_y", 1), ("y_train_", 1), ("constant_", 1)):
             array = self.array(self.attribute(node, name))
             if array is not None and len(array.shape) == 2 and self.name(node) not in ("SVR", "NuSVR"):
-                return array.shape[axis] if name != "constant_" or array.shape[axis] > 1 else None
+                # These two give a plain number where one output was a column
+                flat = name in ("y_train_", "constant_") and array.shape[axis] == 1
+                return None if flat else array.shape[axis]
         return None
 
 

@@ -11,6 +11,8 @@ def _names(by_module: dict[str, str]) -> tuple[str, ...]:
 
 
 _INNER = {
+    # Of functions on this list only
+    "functools": "partial",
     "numpy": "dtype mean median",
     "scipy._lib.array_api_compat.numpy._aliases": "asarray",
     "scipy.interpolate._bsplines": "BSpline",
@@ -50,7 +52,18 @@ _INNER = {
         "SEuclideanDistance64 SokalMichenerDistance32 SokalMichenerDistance64 SokalSneathDistance32 "
         "SokalSneathDistance64"
     ),
-    "sklearn.metrics._scorer": "_PassthroughScorer",
+    "sklearn.metrics._classification": (
+        "accuracy_score balanced_accuracy_score brier_score_loss cohen_kappa_score f1_score fbeta_score jaccard_score "
+        "log_loss matthews_corrcoef precision_score recall_score"
+    ),
+    "sklearn.metrics._ranking": "average_precision_score ndcg_score roc_auc_score top_k_accuracy_score",
+    "sklearn.metrics._regression": (
+        "d2_absolute_error_score explained_variance_score max_error mean_absolute_error "
+        "mean_absolute_percentage_error mean_gamma_deviance mean_pinball_loss mean_poisson_deviance "
+        "mean_squared_error mean_squared_log_error median_absolute_error r2_score root_mean_squared_error "
+        "root_mean_squared_log_error"
+    ),
+    "sklearn.metrics._scorer": "_CurveScorer _MultimetricScorer _PassthroughScorer _Scorer",
     "sklearn.model_selection._split": (
         "GroupKFold KFold LeaveOneOut RepeatedKFold RepeatedStratifiedKFold ShuffleSplit StratifiedGroupKFold "
         "StratifiedKFold StratifiedShuffleSplit TimeSeriesSplit"
@@ -61,6 +74,8 @@ _INNER = {
     "sklearn.neural_network._stochastic_optimizers": "AdamOptimizer SGDOptimizer",
     "sklearn.tree._tree": "Tree",
     "sklearn.utils._bunch": "Bunch",
+    "sklearn.utils._metadata_requests": "MetadataRequest MethodMetadataRequest",
+    "sklearn.utils.validation": "check_array",
 }
 
 _ESTIMATORS = {
