@@ -8,6 +8,7 @@ microseconds, so the common case comes first in every function and everything el
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from time import monotonic
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GONE = (OSError, RuntimeError)
+"""What a transport raises when its client has left and the loop has not told us yet; nobody else may suffer from it."""
 _NO_FACTS = Facts(keys_version=-1)
 
 
@@ -185,8 +188,7 @@ class Connection(asyncio.Protocol):
                 self.transport.write(parts)
             else:
                 self.transport.writelines(parts)
-        except (OSError, RuntimeError):
-            # The client has gone and the loop has not told us yet; nobody else may suffer from it.
+        except GONE:
             self.closed = True
 
     def _flush(self) -> None:
@@ -237,7 +239,8 @@ class Connection(asyncio.Protocol):
         if self.x is not None:
             self.lingering = True
             self.stuck_since_s = monotonic()
-            self.transport.write_eof()
+            with contextlib.suppress(*GONE):
+                self.transport.write_eof()
             return
         self.transport.close()
 
@@ -258,7 +261,8 @@ class Connection(asyncio.Protocol):
     def _pause_reading(self) -> None:
         if not self.reading_paused and not self.closed:
             self.reading_paused = True
-            self.transport.pause_reading()
+            with contextlib.suppress(*GONE):
+                self.transport.pause_reading()
 
     def _start_deferred(self) -> None:
         """Start requests that were read before there was room for them."""
@@ -271,7 +275,8 @@ class Connection(asyncio.Protocol):
         if self.reading_paused and not self.deferred and not self.closed:
             self.reading_paused = False
             self.begun_s = monotonic()
-            self.transport.resume_reading()
+            with contextlib.suppress(*GONE):
+                self.transport.resume_reading()
 
     def _expected(self, x: Exchange) -> None:
         if x.refusal is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,8 @@ class Exchange:
     """Where it is now."""
     ahead = -1
     """Requests before it when it came; -1 when it was held, which says nothing about speed."""
+    sent_s = 0.0
+    """When its replica got it."""
     number = 0
     """Its id in frames."""
     queued = False
@@ -121,7 +124,7 @@ class Exchange:
         """Answer ``{"error": text}``."""
         if retry_after_s is not None:
             # Whole seconds, as the header wants; 0 would invite a storm
-            extra += b"Retry-After: %d\r\n" % max(1, round(retry_after_s + 0.4999))
+            extra += b"Retry-After: %d\r\n" % max(1, math.ceil(retry_after_s))
         self.answer(status, error_body(text), extra=extra)
 
     def refuse(self, status: int, text: str, extra: bytes = b"") -> None:

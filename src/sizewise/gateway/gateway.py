@@ -113,7 +113,7 @@ class Gateway:
     def _set_replica(self, replica_id: str, route: ReplicaRoute) -> None:
         known = self.replicas.get(replica_id)
         if known is not None and self.routes[replica_id] == route and known.model is self.models.get(route.model):
-            known.poke()
+            self._welcome(known)
             return
         self._remove_replica(replica_id)
         model = self.models.get(route.model)
@@ -123,6 +123,14 @@ class Gateway:
         replica = self._new_replica(replica_id, route)
         self.replicas[replica_id], self.routes[replica_id] = replica, route
         model.attach(replica)
+
+    @staticmethod
+    def _welcome(replica: Replica) -> None:
+        """A replica we know is said to be ready: again, or still."""
+        replica.poke()
+        if replica.leaving and replica.model is not None:
+            replica.leaving = False
+            replica.model.find_ready()
 
     def _new_replica(self, replica_id: str, route: ReplicaRoute) -> Replica:
         most = route.max_outstanding

@@ -219,13 +219,14 @@ class FrameReplica(Replica, asyncio.Protocol):
             self._gone.clear()
             try:
                 await loop.create_unix_connection(lambda: self, str(self._path))
+                wait_s = RETRY_S[0]
                 await self._gone.wait()
             except OSError as error:
                 log.debug("replica %s: %s", self.replica_id, error)
-            wait_s = RETRY_S[0] if self.busy_s else min(2 * wait_s, RETRY_S[1])
             self._poked.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._poked.wait(), wait_s)
+            wait_s = min(2 * wait_s, RETRY_S[1])
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
 

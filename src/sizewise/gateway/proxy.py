@@ -78,7 +78,7 @@ class PortReplica(Replica):
         if self.release(x.number) is None:
             return
         if self.model is not None:
-            self.model.traffic.batch(1, now_s - x.arrived_s)
+            self.model.traffic.batch(1, now_s - x.sent_s)
         if reusable and not self.leaving and len(self._spare) < MAX_SPARE:
             self._spare.append(upstream)
         else:

@@ -76,6 +76,7 @@ class Replica:
         self.pending[number] = x
         x.number = number
         x.replica = self
+        x.sent_s = now_s
         return number
 
     def release(self, number: int) -> Exchange | None:

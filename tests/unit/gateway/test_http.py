@@ -316,3 +316,36 @@ def test_answers_come_in_order_however_bytes_and_answers_arrive(kinds, cuts, ran
     assert client.statuses == [404 if kind == "missing" else 200 for kind in kinds]
     assert made.gateway.buffered_bytes == 0
     assert not client.connection.queue
+
+
+fragments = st.sampled_from(
+    [
+        POST,
+        CHUNKED,
+        infer(),
+        get("/v2"),
+        b"Content-Length: 3\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Expect: 100-continue\r\n",
+        b"Connection: close, upgrade\r\n",
+        b"Upgrade: h2c\r\n",
+        b"3\r\nabc\r\n",
+        b"0\r\n\r\n",
+        b"\r\n",
+        b"GET http://localhost/%zz?timeout=1 HTTP/1.1\r\n",
+        b"POST /invocations HTTP/1.0\r\n",
+    ]
+)
+
+
+@given(st.lists(st.one_of(fragments, st.binary(max_size=20)), max_size=12))
+def test_whatever_comes_nothing_breaks_and_nothing_is_kept(pieces: list[bytes]) -> None:
+    made = rig()
+    client = made.connect()
+    for piece in pieces:
+        client.send(piece)
+    assert not client.transport.aborted, "an answer, not an accident"
+    assert set(client.statuses) <= {100, 200, 400, 404, 405, 408, 413, 415, 417, 431, 501, 503, 505}
+    client.leave()
+    assert made.gateway.buffered_bytes == 0
+    assert made.gateway.models["m"].in_flight == 0

@@ -67,3 +67,16 @@ async def test_a_replica_with_a_new_place_is_a_new_replica() -> None:
     assert made.gateway.replicas["a"] is not first
     assert len(made.gateway.models["m"].replicas) == 1
     made.gateway.stop()
+
+
+async def test_a_drained_replica_may_come_back() -> None:
+    made = Rig()
+    at = {"model": "m", "version": "v1", "port": 9, "max_outstanding": 3}
+    made.gateway.set_routes({"models": {"m": MODEL}, "replicas": {"a": at}})
+    routing = made.gateway.models["m"].routing
+    made.gateway.replicas["a"].leaving = True
+    made.gateway.models["m"].find_ready()
+    assert [slot.replica_id for slot in routing.slots] == []
+    made.gateway.set_routes({"models": {}, "replicas": {"a": at}})
+    assert [slot.replica_id for slot in routing.slots] == ["a"]
+    made.gateway.stop()
