@@ -46,6 +46,7 @@ class Api:
         metadata, self._repository = Metadata(gateway), Repository(gateway)
         self._metadata = metadata
         self._fixed: dict[str, tuple[frozenset[bytes], Action]] = {
+            "/": (READ, metadata.alive),
             "/v2": (READ, metadata.server),
             "/v2/": (READ, metadata.server),
             "/v2/health/live": (READ, metadata.live),

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from sizewise.core.units import format_bytes
 from sizewise.gateway.answers import CONTINUE, error_body, head
 from sizewise.gateway.exchange import Exchange
 from sizewise.gateway.head import Facts, Header, judge
+from sizewise.gateway.refusing import Stop, body_too_large, gateway_full, head_too_large, malformed
 
 if TYPE_CHECKING:
     from sizewise.gateway.gateway import Gateway
@@ -29,10 +29,6 @@ log = logging.getLogger(__name__)
 GONE = (OSError, RuntimeError)
 """What a transport raises when its client has left and the loop has not told us yet; nobody else may suffer from it."""
 _NO_FACTS = Facts(keys_version=-1)
-
-
-class _Stop(Exception):  # noqa: N818 - not an error: it makes the parser stop where it is
-    pass
 
 
 class Connection(asyncio.Protocol):
@@ -78,11 +74,11 @@ class Connection(asyncio.Protocol):
             self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             if not self.deaf:
-                self._malformed(error)
+                malformed(self, error)
         if before is not None and self.x is before and before.body_bytes == size:
             self.silent_bytes += len(data)
             if self.silent_bytes > self.limits.head_bytes and not self.deaf:
-                self._head_too_large()
+                head_too_large(self)
 
     def on_message_begin(self) -> None:
         self.x = x = Exchange(self)
@@ -97,8 +93,8 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) > self.limits.headers:
-            self._head_too_large()
-            raise _Stop
+            head_too_large(self)
+            raise Stop
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -122,7 +118,7 @@ class Connection(asyncio.Protocol):
         else:
             gateway.plan(x)
         if facts.content_length is not None and facts.content_length > self.limits.body_bytes:
-            self._body_too_large(x, facts.content_length)
+            body_too_large(self, x, facts.content_length)
         if facts.expects:
             self._expected(x)
 
@@ -136,9 +132,9 @@ class Connection(asyncio.Protocol):
             return
         gateway.buffered_bytes += size
         if x.body_bytes > self.limits.body_bytes:
-            self._body_too_large(x, x.body_bytes)
+            body_too_large(self, x, x.body_bytes)
         if gateway.buffered_bytes > self.limits.buffered_bytes:
-            self._gateway_full()
+            gateway_full(self)
         if not x.body:
             x.body = data
         else:
@@ -282,7 +278,7 @@ class Connection(asyncio.Protocol):
         if x.refusal is not None:
             # The client may or may not send the body now, so this connection cannot go on.
             self._refuse_now(x)
-            raise _Stop
+            raise Stop
         if not self.queue:
             self._continue()
 
@@ -297,11 +293,14 @@ class Connection(asyncio.Protocol):
     # -- refusing -----------------------------------------------------------------------------------------------
 
     def _judge(self, x: Exchange) -> Facts:
+        if not x.http_11 and self.parser.get_http_version() != "1.0":
+            self.fail_now(505, "only HTTP/1.1 and HTTP/1.0 are supported")
+            raise Stop
         if self.feed_bytes > self.limits.head_bytes or self.silent_bytes:
             size = len(x.url) + sum(len(name) + len(value) + 4 for name, value in x.headers)
             if size > self.limits.head_bytes:
-                self._head_too_large()
-                raise _Stop
+                head_too_large(self)
+                raise Stop
         facts = judge(x.headers, http_11=x.http_11, access=self.gateway.access, limits=self.limits)
         self.facts, self.facts_of = facts, (x.headers, x.http_11)
         if facts.refusal is not None:
@@ -312,7 +311,7 @@ class Connection(asyncio.Protocol):
         """A body nobody wants may pass, so that the connection can go on, but not forever."""
         if x.body_bytes > self.limits.body_bytes:
             self._refuse_now(x)
-            raise _Stop
+            raise Stop
 
     def _refuse_now(self, x: Exchange) -> None:
         """Answer before the request is complete; the connection ends with this answer."""
@@ -332,34 +331,6 @@ class Connection(asyncio.Protocol):
         if x.refusal is None:
             x.refuse(status, text, extra)
         self._refuse_now(x)
-
-    def _malformed(self, error: httptools.HttpParserError) -> None:
-        if isinstance(error, httptools.HttpParserCallbackError):
-            log.error("a request could not be handled", exc_info=error.__context__)
-            self.transport.abort()
-            return
-        text = str(error)
-        if "Invalid HTTP version" in text or "PRI" in text:
-            self.fail_now(505, "only HTTP/1.1 and HTTP/1.0 are supported")
-        else:
-            self.fail_now(400, f"malformed HTTP request: {text}")
-
-    def _head_too_large(self) -> None:
-        limits = self.limits
-        text = f"the headers are over the limit of {limits.headers} or {format_bytes(limits.head_bytes)}: send fewer"
-        self.fail_now(431, text)
-
-    def _body_too_large(self, x: Exchange, size: int) -> None:
-        limit = format_bytes(self.limits.body_bytes)
-        # Of a chunked body only the beginning is known
-        shown = f"the body of {format_bytes(size)}" if x.facts.content_length is not None else "the body"
-        self.fail_now(413, f"{shown} is over the limit of {limit}: send less, or raise it on the server")
-        raise _Stop
-
-    def _gateway_full(self) -> None:
-        limit = format_bytes(self.limits.buffered_bytes)
-        self.fail_now(503, f"requests at work hold the limit of {limit}: try again", b"Retry-After: 1\r\n")
-        raise _Stop
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
         """A server may ignore a wish to upgrade (h2c). The parser took the head for the end of HTTP, so it reads the

@@ -25,6 +25,10 @@ class Metadata:
     def server(self, x: Exchange) -> None:
         x.reply({"name": self._gateway.config.server_name, "version": __version__, "extensions": EXTENSIONS})
 
+    def alive(self, x: Exchange) -> None:
+        """As KServe v1 says it at the root."""
+        x.reply({"status": "alive"})
+
     def live(self, x: Exchange) -> None:
         x.reply({"live": True})
 

@@ -59,6 +59,7 @@ MALFORMED = [
     pytest.param(b"FOO / HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, id="unknown method"),
     pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01", 400, id="TLS"),
     pytest.param(b"GET / HTTP/3.0\r\nHost: localhost\r\n\r\n", 505, id="HTTP/3.0"),
+    pytest.param(b"GET /v2\r\n\r\n", 505, id="HTTP/0.9"),
     pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, id="HTTP/2 preface"),
     pytest.param(b"GET /v2 HTTP/1.1\r\n\r\n", 400, id="no Host"),
     pytest.param(b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400, id="two Hosts"),
