@@ -104,9 +104,9 @@ class Archive:
             i = start + fields[10] + fields[11] + fields[12]
             name = directory[start : start + fields[10]]
             extra = directory[start + fields[10] : start + fields[10] + fields[11]]
-            yield self._entry(fields, name.decode("utf-8", "replace"), extra, directory_at)
+            yield self._entry(fields, name=name.decode("utf-8", "replace"), extra=extra, directory_at=directory_at)
 
-    def _entry(self, fields: tuple[int, ...], name: str, extra: bytes, directory_at: int) -> Member:
+    def _entry(self, fields: tuple[int, ...], *, name: str, extra: bytes, directory_at: int) -> Member:
         flags, method = fields[3], fields[4]
         check_name(name)
         # Upper half of the external attributes: the file's mode, when a Unix system wrote the archive

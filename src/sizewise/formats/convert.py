@@ -82,13 +82,13 @@ def convert(
     limits = limits or ConvertLimits()
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convert-") as name:
         work = Path(name)
-        result = _run_child(source, work, trusted, limits)
-        report = _report(result, source, target, work)
+        result = _run_child(source, work, trusted=trusted, limits=limits)
+        report = _report(result, source=source, target=target, work=work)
         (work / "model.skops").replace(target)
     return report
 
 
-def _run_child(source: Path, work: Path, trusted: frozenset[str], limits: ConvertLimits) -> Mapping[str, object]:
+def _run_child(source: Path, work: Path, *, trusted: frozenset[str], limits: ConvertLimits) -> Mapping[str, object]:
     request = {
         "source": str(source.absolute()),
         "work": str(work.absolute()),
@@ -131,7 +131,7 @@ def _result(source: Path, work: Path, status: int) -> Mapping[str, object]:
     return result
 
 
-def _report(result: Mapping[str, object], source: Path, target: Path, work: Path) -> ConvertReport:
+def _report(result: Mapping[str, object], *, source: Path, target: Path, work: Path) -> ConvertReport:
     untrusted, problem = _texts(result.get("untrusted")), result.get("problem")
     if untrusted:
         raise UntrustedTypesError(str(source), untrusted)

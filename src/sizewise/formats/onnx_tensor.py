@@ -71,7 +71,7 @@ class TensorReader:
         if tensor.external:
             self._check_external(tensor, need)
         else:
-            _check_inline(tensor, datatype, elements, need)
+            _check_inline(tensor, datatype, elements=elements, need=need)
         self._weights.add(datatype, elements, need)
         return tensor.name
 
@@ -151,7 +151,7 @@ def _number(tensor: _Tensor, key: str, *, default: int) -> int:
     return int(text)
 
 
-def _check_inline(tensor: _Tensor, datatype: str, elements: int, need: int) -> None:
+def _check_inline(tensor: _Tensor, datatype: str, *, elements: int, need: int) -> None:
     if tensor.raw is not None:
         if tensor.raw != need:
             raise FormatError(

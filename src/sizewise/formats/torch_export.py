@@ -70,7 +70,7 @@ def read_export(archive: Archive, folder: str) -> Found:
     weights = Weights()
     stem = models[0].rsplit("/", 1)[-1].removesuffix(".json")
     for kind, config in (("weights", "weights_config"), ("constants", "constants_config")):
-        _add_weights(archive, f"{folder}/data/{kind}", f"{stem}_{config}.json", weights)
+        _add_weights(archive, f"{folder}/data/{kind}", config=f"{stem}_{config}.json", weights=weights)
     inputs, outputs, notes = _signature(program)
     return Found(
         format="pytorch",
@@ -80,7 +80,9 @@ def read_export(archive: Archive, folder: str) -> Found:
         weight_bytes=weights.by_datatype(),
         inputs=inputs,
         outputs=outputs,
-        notes=tuple(notes if inputs else [*notes, "it has no tensor inputs, so it cannot be served"]),
+        notes=tuple(
+            notes if inputs else [*notes, "it takes no inputs, or others than tensors, so it cannot be served"]
+        ),
     )
 
 
@@ -116,7 +118,7 @@ def _check_nested(archive: Archive, name: str) -> None:
         raise UnsafeError(f"would run {shown(foreign[0])} from {shown(name)} when loaded")
 
 
-def _add_weights(archive: Archive, folder: str, config: str, weights: Weights) -> None:
+def _add_weights(archive: Archive, folder: str, *, config: str, weights: Weights) -> None:
     if f"{folder}/{config}" not in archive.members:
         return
     entries = as_mapping(as_mapping(_json(archive, f"{folder}/{config}"), config).get("config"), config)
@@ -158,40 +160,43 @@ def _signature(program: Json) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec,
     module = as_mapping(program.get("graph_module"), "the graph")
     values = as_mapping(as_mapping(module.get("graph"), "the graph").get("tensor_values"), "the tensors")
     signature = as_mapping(module.get("signature"), "the signature")
-    inputs: list[TensorSpec] = []
-    outputs: list[TensorSpec] = []
-    notes: list[str] = []
-    for spec, name in _users(signature, "input_specs", "user_input"):
-        _add_spec(inputs, notes, values, spec, name)
-    for i, (spec, name) in enumerate(_users(signature, "output_specs", "user_output")):
-        _add_spec(outputs, notes, values, f"output__{i}" if spec else "", name)
+    names = list(_users(signature, "input_specs", "user_input"))
+    inputs, notes = _specs(values, {name: name for name in names})
+    given = list(_users(signature, "output_specs", "user_output"))
+    outputs, more = _specs(values, {f"output__{i}" if name else "": name for i, name in enumerate(given)})
+    notes += more
     for limits in as_mapping(program.get("range_constraints", {}), "the ranges").values():
         least = as_mapping(limits, "a range").get("min_val")
         if isinstance(least, int) and least > 1:
             notes.append(f"a dimension that varies is at least {least}")
-    return tuple(inputs), tuple(outputs), notes
+    # A program that wants more than can be sent cannot be called at all
+    callable_ = len(inputs) == len(names)
+    return tuple(inputs) if callable_ else (), tuple(outputs), notes
 
 
-def _users(signature: Json, key: str, kind: str) -> Iterator[tuple[str, str]]:
+def _users(signature: Json, key: str, kind: str) -> Iterator[str]:
     """Names of what callers pass or get; empty where it is not a tensor."""
     for spec in as_list(signature.get(key), key):
         user = as_mapping(spec, key).get(kind)
         if user is not None:
             argument = as_mapping(as_mapping(user, kind).get("arg"), kind)
             tensor = argument.get("as_tensor")
-            name = str(as_mapping(tensor, kind).get("name")) if tensor is not None else ""
-            yield name, name
+            yield str(as_mapping(tensor, kind).get("name")) if tensor is not None else ""
 
 
-def _add_spec(specs: list[TensorSpec], notes: list[str], values: Json, name: str, key: str) -> None:
-    if not name:
-        notes.append("passes something else than tensors, which cannot be sent")
-        return
-    datatype, shape = _meta(as_mapping(values.get(key), f"tensor {shown(key)}"))
-    if datatype not in DATATYPE_BYTES:
-        notes.append(f"{shown(name)} is {datatype}, which cannot be sent")
-        return
-    specs.append(TensorSpec(name=name, datatype=datatype, shape=shape))
+def _specs(values: Json, names: Mapping[str, str]) -> tuple[list[TensorSpec], list[str]]:
+    """Tensors by the name they get here and the one they have in the program; and what cannot be sent."""
+    specs, notes = [], []
+    for name, own in names.items():
+        if not name:
+            notes.append("passes something else than tensors, which cannot be sent")
+            continue
+        datatype, shape = _meta(as_mapping(values.get(own), f"tensor {shown(own)}"))
+        if datatype in DATATYPE_BYTES:
+            specs.append(TensorSpec(name=name, datatype=datatype, shape=shape))
+        else:
+            notes.append(f"{shown(name)} is {datatype}, which cannot be sent")
+    return specs, notes
 
 
 def _check_program(program: Json) -> None:

@@ -28,7 +28,7 @@ def folder_of(archive: Archive) -> str:
 def is_torch(archive: Archive) -> bool:
     folder = folder_of(archive)
     if "serialized_exported_program.json" in archive.members:
-        raise FormatError("was exported by an older PyTorch", "load it there and save it with PyTorch 2.9 or later")
+        raise FormatError("was exported by an older PyTorch", "load it there and save it with a newer one")
     return bool(folder) and (is_export(archive, folder) or f"{folder}/data.pkl" in archive.members)
 
 

@@ -72,10 +72,10 @@ def _found(model: Json, platform: str) -> Found:
         raise FormatError("has neither trees nor weights")
     parameters = as_mapping(learner.get("learner_model_param"), "learner_model_param")
     objective = as_mapping(learner.get("objective"), "objective").get("name")
-    return _described(parameters, str(objective), platform, weights)
+    return _described(parameters, objective=str(objective), platform=platform, weights=weights)
 
 
-def _described(parameters: Json, objective: str, platform: str, weights: Weights | None, note: str = "") -> Found:
+def _described(parameters: Json, *, objective: str, platform: str, weights: Weights | None, note: str = "") -> Found:
     features = as_count(parameters.get("num_feature"), "num_feature", most=_MAX_FEATURES)
     classes = as_count(parameters.get("num_class", "0"), "num_class", most=_MAX_FEATURES)
     targets = as_count(parameters.get("num_target", "1"), "num_target", most=_MAX_FEATURES)
@@ -119,4 +119,6 @@ def _read_ends(source: Source) -> Found:
     if parameters is None or objective is None:
         raise FormatError("does not end as XGBoost's JSON does", "load it with xgboost and save it as .ubj")
     note = "JSON of this size is read at its end only: save it as .ubj to have its weights counted"
-    return _described(json.loads(parameters.group(1)), objective.group(1), "xgboost_json", None, note)
+    return _described(
+        json.loads(parameters.group(1)), objective=objective.group(1), platform="xgboost_json", weights=None, note=note
+    )
