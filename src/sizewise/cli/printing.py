@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 250
 """Columns where there is no terminal: nothing that somebody greps for may be cut off."""
-NARROW = 110
-"""Below this many columns a reason gets a line of its own."""
 
 
 def console(*, err: bool = False) -> "Console":
@@ -25,11 +23,11 @@ def console(*, err: bool = False) -> "Console":
     return Console(stderr=err, highlight=False, width=None if stream.isatty() else PIPE_WIDTH)
 
 
-def table(*columns: str, right: Sequence[str] = (), last_wraps: bool = False) -> "Table":
+def table(*columns: str, right: Sequence[str] = (), last_wraps: bool = False, gap: int = 2) -> "Table":
     """A table without lines: it reads the same on a screen, in a pipe and in a ticket."""
     from rich.table import Table
 
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    made = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     for column in columns:
         is_last = column == columns[-1]
         made.add_column(

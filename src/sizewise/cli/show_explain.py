@@ -54,8 +54,11 @@ def _headline(model: Answer) -> "RenderableType":
 
 
 def _figures(model: Answer) -> "Table":
+    """Of the latency curve batch 1, and every batch size that production has shown."""
     rows = table("FIGURE", "PROFILED", "LIVE", "SAMPLES", "AGE", right=("PROFILED", "LIVE", "SAMPLES", "AGE"))
     for name, figure in model["figures"].items():
+        if "[" in name and not name.endswith("[1]") and not figure["samples"]:
+            continue
         rows.add_row(
             _label(name),
             figure_text(name, figure["profiled"]),

@@ -1,44 +1,60 @@
 """What ``status`` prints: one line for each model, then the machine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sizewise.cli.printing import NARROW, table
+from sizewise.cli.printing import table
 from sizewise.core.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
     from rich.text import Text
 
 Answer = Mapping[str, Any]
 COLUMNS = ("NAME", "STATE", "READY/DESIRED", "WEIGHTS", "MEMORY", "LOAD", "P95", "SLO", "REQUESTS", "REASON")
 NUMBERS = ("READY/DESIRED", "WEIGHTS", "MEMORY", "LOAD", "P95", "SLO", "REQUESTS")
+NARROW, WIDE, LEAST_NAME = 100, 150, 8
 STYLES = {"ready": "green", "loading": "yellow", "cold": "blue", "failed": "bold red"}
 
 
 def status_view(status: Answer, *, width: int) -> "RenderableType":
-    """``width`` columns to print on; narrow ones give reasons lines of their own."""
+    """``width`` columns to print on: where they do not suffice, reasons follow in a list of their own."""
     from rich.console import Group
     from rich.text import Text
 
     models = status["models"]
     if not models:
         return Group(Text("no models: deploy one with: sizewise deploy NAME FILE"), *_footer(status))
+    if width >= WIDE:
+        return Group(_rows(models, width=width, reasons=True), *_footer(status))
+    return Group(_rows(models, width=width, reasons=False), Text(), _reasons(models), *_footer(status))
+
+
+def _rows(models: Sequence[Answer], *, width: int, reasons: bool) -> "Table":
+    """Figures are never cut: what is missing in width is taken from the names and the reasons."""
+    from rich.text import Text
+
     narrow = width < NARROW
-    shown = COLUMNS[:-1] if narrow else COLUMNS
-    rows = table(*(_header(column, narrow=narrow) for column in shown), right=(*NUMBERS, "READY"))
-    rows.columns[0].max_width = 16 if narrow else 28
+    headers = [_header(column, narrow=narrow) for column in COLUMNS[:-1]]
+    cells = [_cells(model, narrow=narrow) for model in models]
+    gap = 1 if narrow else 2
+    rows = table(*headers, *(["REASON"] if reasons else []), right=(*NUMBERS, "READY"), gap=gap)
+    sizes = [max(len(header), *(len(row[i]) for row in cells)) for i, header in enumerate(headers)]
+    spare = width - sum(size + gap for size in sizes[1:]) - gap
+    sizes[0] = min(sizes[0], max(spare // 2 if reasons else spare, LEAST_NAME))
+    for column, size in zip(rows.columns, sizes, strict=False):
+        column.width = size
+    for model, row in zip(models, cells, strict=True):
+        rows.add_row(*row, *([Text(_reason(model), style="dim")] if reasons else []))
+    return rows
+
+
+def _reasons(models: Sequence[Answer]) -> "Table":
+    why = table("NAME", "REASON", last_wraps=True)
     for model in models:
-        cells = [*_cells(model, narrow=narrow), Text(_reason(model), style="dim")]
-        rows.add_row(*cells[: len(shown)])
-    parts: list[RenderableType] = [rows]
-    if narrow:
-        why = table("", "REASON", last_wraps=True)
-        why.columns[0].max_width = 16
-        for model in models:
-            why.add_row(model["name"], _reason(model), style="dim")
-        parts += [Text(), why]
-    return Group(*parts, *_footer(status))
+        why.add_row(model["name"], _reason(model), style="dim")
+    return why
 
 
 def slo_text(slo: Answer | None) -> str:

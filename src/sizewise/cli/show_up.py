@@ -1,9 +1,12 @@
 """What ``up`` says once it serves: what changed, where it is, what to type next."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from sizewise.cli.options import DEFAULT_STATE_DIR
@@ -14,6 +17,8 @@ _WORDS = {"kept": " (deployed by hand; --prune removes it)", "changed": " (chang
 MOST_ELEMENTS = 32
 """Of an example request; a longer one is no example."""
 MOST_ASKED = 10
+PUBLISHED_S = 3.0
+"""A new model is unknown to the gateway until the controller's next look."""
 
 
 def difference_lines(difference: Answer) -> list[str]:
@@ -47,21 +52,27 @@ def _next(started: Answer, state_dir: Path) -> list[str]:
 
 def example_request(data_url: str, names: Sequence[str]) -> str:
     """A request that one of the models answers, where its inputs are few; else the one that shows its inputs."""
+    ends_s = time.monotonic() + PUBLISHED_S
     for name in names[:MOST_ASKED]:
         url = f"{data_url}/v2/models/{name}"
-        inputs = _inputs(url)
+        inputs = _inputs(url, ends_s)
         if inputs and all(len(tensor["data"]) <= MOST_ELEMENTS for tensor in inputs):
             return f"curl -s {url}/infer -d '{json.dumps({'inputs': inputs})}'"
     return f"curl -s {data_url}/v2/models/{names[0]}"
 
 
-def _inputs(url: str) -> list[dict[str, Any]]:
+def _inputs(url: str, ends_s: float) -> list[dict[str, Any]]:
     """Example tensors from the model's metadata; none where it tells of none or asks for a key."""
-    try:
-        with urlopen(url, timeout=2) as answer:  # noqa: S310 - our own address
-            return [_example(tensor) for tensor in json.load(answer)["inputs"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    while True:
+        try:
+            with urlopen(url, timeout=2) as answer:  # noqa: S310 - our own address
+                return [_example(tensor) for tensor in json.load(answer)["inputs"]]
+        except HTTPError as error:
+            if error.code != HTTPStatus.NOT_FOUND or time.monotonic() >= ends_s:
+                return []
+            time.sleep(0.05)
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
 
 
 def _example(tensor: Answer) -> dict[str, Any]:

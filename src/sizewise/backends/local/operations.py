@@ -64,7 +64,9 @@ class Operations:
         asyncio.get_running_loop().call_soon(self._finished.set)
 
     def end_soon(self, drain_s: float) -> None:
-        """Begin to end everything; a second call changes nothing."""
+        """Begin to end everything. A second call changes nothing, except that one without a drain ends the first's."""
+        if drain_s <= 0:
+            self._supervisor.hurried.set()
         if self._ending is None:
             log.info("ending everything, requests in flight have %g s", drain_s)
             self._lease.clear()

@@ -49,6 +49,8 @@ class Supervisor:
         command = GatewayCommand(run_dir=folders.run_dir, state_dir=folders.state_dir, arguments=gateway_arguments)
         self.gateway = GatewayGuard(command, self._gateway_changed)
         self.publish: Callable[[Message], None] = lambda _: None
+        self.hurried = asyncio.Event()
+        """Nobody waits for requests in flight any more."""
         self._around = Surroundings(
             folders=folders, gateway=self.gateway, warm=self.warm, oom=OomWatch(), changed=self._replica_changed
         )
@@ -116,9 +118,14 @@ class Supervisor:
         await asyncio.gather(*(replica.gone.wait() for replica in theirs))
 
     async def shutdown(self, drain_s: float) -> None:
-        """End everything; ``drain_s`` bounds the wait for requests in flight."""
+        """End everything; ``drain_s`` bounds the wait for requests in flight, and ``hurried`` ends it."""
         if drain_s > 0:
-            await self.gateway.drain(drain_s)
+            drained = asyncio.ensure_future(self.gateway.drain(drain_s))
+            hurried = asyncio.ensure_future(self.hurried.wait())
+            await asyncio.wait((drained, hurried), return_when=asyncio.FIRST_COMPLETED)
+            hurried.cancel()
+            drained.cancel()
+            drain_s = 0.0 if self.hurried.is_set() else drain_s
         self.desired = Desired()
         for replica in self.replicas.values():
             replica.stop(min(drain_s, 1.0))  # nothing is in flight any more, or its time is over
