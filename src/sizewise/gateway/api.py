@@ -99,7 +99,7 @@ class Api:
             x.action = action
             x.dropping = allowed is READ
         elif (match := _V2_MODEL.fullmatch(x.path)) is not None:
-            self._v2_model(x, *match.groups())
+            self._v2_model(x, match)
         elif (match := _V1_MODEL.fullmatch(x.path)) is not None:
             self._v1_model(x, *match.groups())
         elif (match := _REPOSITORY.fullmatch(x.path)) is not None:
@@ -129,7 +129,8 @@ class Api:
             raise NoSuchAddressError(404, f"model {name!r} has version {have!r} and not {_shown(version)}")
         return model
 
-    def _v2_model(self, x: Exchange, name: str, version: str | None, what: str) -> None:
+    def _v2_model(self, x: Exchange, match: re.Match[str]) -> None:
+        name, version, what = match.groups()
         self._allow(x, WRITE if what == "/infer" else READ)
         model = self._model(name, version)
         if what == "/infer":

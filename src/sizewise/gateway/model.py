@@ -158,7 +158,7 @@ class Model:
             text = (
                 f"model {self.name!r} has {ahead} requests before this one: its answer would be late: try again later"
             )
-        self._shed(x, shed.status, text, shed.retry_after_s)
+        self._shed(x, shed.status, text, retry_after_s=shed.retry_after_s)
 
     def _announce_cold(self, now_s: float) -> None:
         if now_s - self.last_cold_s >= COLD_EVERY_S:
@@ -203,7 +203,7 @@ class Model:
         else:
             self._shed(x, 503, f"model {self.name!r} did not wake in time: given up {waited}")
 
-    def _shed(self, x: Exchange, status: int, text: str, retry_after_s: float = 1.0) -> None:
+    def _shed(self, x: Exchange, status: int, text: str, *, retry_after_s: float = 1.0) -> None:
         self.traffic.shed += 1
         x.fail(status, text, retry_after_s=retry_after_s)
 

@@ -33,6 +33,7 @@ SERVER = {
 @pytest.mark.parametrize(
     ("path", "answer"),
     [
+        pytest.param("/", {"status": "alive"}, id="root, as KServe v1"),
         pytest.param("/v2", SERVER, id="server metadata"),
         pytest.param("/v2/", SERVER, id="server metadata, with a slash"),
         pytest.param("/v2/health/live", {"live": True}, id="live"),
@@ -58,7 +59,7 @@ def test_get(path: str, answer: Any) -> None:
 @pytest.mark.parametrize(
     ("request_bytes", "status", "words"),
     [
-        pytest.param(get("/"), 404, "/v2/models", id="root"),
+        pytest.param(get("/none"), 404, "/v2/models", id="unknown address"),
         pytest.param(get("/v2/models/none"), 404, "not deployed", id="unknown model"),
         pytest.param(get("/v2/models/m/versions/v2"), 404, "version", id="unknown version"),
         pytest.param(get("/v2/models/m/nonsense"), 404, "nothing is at", id="unknown subpath"),
