@@ -124,13 +124,14 @@ class Client:
         return found
 
 
-def connect(*, state_dir: Path | None = None, url: str | None = None, token: str | None = None) -> Client:
+def connect(*, state_dir: str | Path | None = None, url: str | None = None, token: str | None = None) -> Client:
     """The system at ``url``, else the one that ``state_dir`` belongs to.
 
     Raises UnavailableError when no controller runs there, UsageError when ``url`` comes without a token.
     """
     from sizewise.controller.layout import is_held, read_holder
 
+    state_dir = None if state_dir is None else Path(state_dir)
     if url is not None:
         known = token or (_token(state_dir) if state_dir is not None else None)
         if known is None:
@@ -141,6 +142,8 @@ def connect(*, state_dir: Path | None = None, url: str | None = None, token: str
     holder = read_holder(state_dir) if is_held(state_dir) else None
     if holder is None:
         raise UnavailableError(f"no system runs in {state_dir}: start one with: sizewise up --state-dir {state_dir}")
+    if not holder.admin_url:
+        raise UnavailableError(f"the system in {state_dir} is starting up (pid {holder.pid}): try again in a moment")
     return Client(holder.admin_url, token or _token(state_dir) or "", state_dir=state_dir.absolute())
 
 

@@ -20,7 +20,7 @@ class LogLine:
 
 
 def logs(
-    state_dir: Path,
+    state_dir: str | Path,
     name: str | None = None,
     *,
     last: int = 100,
@@ -31,7 +31,7 @@ def logs(
 
     Raises NotFoundError when there is no such log.
     """
-    folder = state_dir / "logs"
+    folder = Path(state_dir) / "logs"
     if name is not None and (Path(name).name != name or not (folder / f"{name}.log").exists()):
         known = ", ".join(sorted(path.stem for path in folder.glob("*.log"))) or "none yet"
         raise NotFoundError("log", name, f"there are: {known}")

@@ -11,7 +11,6 @@ from pathlib import Path
 from sizewise.protocols.errors import SizewiseError, UnavailableError
 
 DRAIN_S = 30.0
-LOOK_EVERY_S = 0.05
 PATIENCE_S = 90.0
 """On top of the drain: every process has its own bound, and together they need less than this."""
 
@@ -31,42 +30,35 @@ def down(state_dir: str | Path, *, drain_s: float = DRAIN_S) -> bool:
 
 
 def _end_controller(state_dir: Path, drain_s: float) -> bool:
-    """Ask it, and wait until its process has ended; it drains and ends its data plane itself."""
-    from sizewise.api.client import connect
+    """Ask it, and wait until it has ended; it drains and ends its data plane itself."""
     from sizewise.controller.layout import is_held, read_holder
 
-    holder = read_holder(state_dir)
-    if not is_held(state_dir):
+    holder = read_holder(state_dir) if is_held(state_dir) else None
+    if holder is None:
         return False
-    # Opened while it holds the lock, so that the number cannot have passed to somebody else.
-    process = _process(holder.pid) if holder is not None else None
     try:
-        with connect(state_dir=state_dir) as client:
-            client.shutdown(drain_s)
-    except SizewiseError:
-        # It lives and does not answer: starting up, ending already, or hung. A signal reaches it all the same.
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(process, signal.SIGTERM)
-    ends_s = time.monotonic() + drain_s + PATIENCE_S
-    while is_held(state_dir) or not _has_ended(process):
-        if time.monotonic() > ends_s:
+        process = os.pidfd_open(holder.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        _ask_to_end(state_dir, process, drain_s)
+        # Its lock goes a moment before it does: what is waited for is the end of the process.
+        if not select.select([process], [], [], drain_s + PATIENCE_S)[0]:
             raise UnavailableError(
                 f"the controller of {state_dir} did not end within {drain_s + PATIENCE_S:g} s: see logs/controller.log"
             )
-        time.sleep(LOOK_EVERY_S)
-    if process is not None:
+    finally:
         os.close(process)
     return True
 
 
-def _process(pid: int) -> int | None:
+def _ask_to_end(state_dir: Path, process: int, drain_s: float) -> None:
+    from sizewise.api.client import connect
+
     try:
-        return os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
-
-
-def _has_ended(process: int | None) -> bool:
-    """A pidfd reads as ready once its process has ended."""
-    return process is None or bool(select.select([process], [], [], 0)[0])
+        with connect(state_dir=state_dir) as client:
+            client.shutdown(drain_s)
+    except UnavailableError:
+        # It lives and does not answer: starting up, or hung. A signal reaches it all the same.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(process, signal.SIGTERM)

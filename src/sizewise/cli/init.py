@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sizewise.cli.app import app
+from sizewise.cli.options import Output, OutputOption
 
 PathArgument = Annotated[Path, typer.Argument(help="File to write.")]
 
@@ -20,8 +21,10 @@ def template() -> str:
 def init(
     path: PathArgument = Path("sizewise.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    output: OutputOption = Output.table,
 ) -> None:
     """Write an annotated sizewise.yaml to start from."""
+    from sizewise.cli.printing import print_json
     from sizewise.protocols.errors import ConflictError
 
     try:
@@ -29,4 +32,7 @@ def init(
             target.write(template())
     except FileExistsError as error:
         raise ConflictError(f"{path} exists: choose another name, or replace it with --force") from error
-    typer.echo(f"{path} written: name your models in it, then run: sizewise up {path}")
+    if output is Output.json:
+        print_json({"path": str(path)})
+    else:
+        typer.echo(f"{path} written: name your models in it, then run: sizewise up {path}")

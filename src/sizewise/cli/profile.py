@@ -1,7 +1,7 @@
 """``sizewise profile``: what models weigh."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -45,7 +45,7 @@ def profile(
     """Show what models weigh: size, memory, load time and latency against batch, estimated and measured."""
     from sizewise import api
     from sizewise.cli.printing import console, print_json
-    from sizewise.cli.show_profile import profile_json, profile_view
+    from sizewise.cli.show_profile import profile_json, profile_view, profiles_view
     from sizewise.core.slo import Slo
 
     options = api.ProfileOptions(
@@ -56,17 +56,19 @@ def profile(
         memory_bytes=None if memory_limit is None else _size(memory_limit),
         time_s=time_limit,
     )
-    reports: list[dict[str, Any]] = []
-    screen, code = console(), 0
+    reports: list[api.Report] = []
+    code = 0
     for path in paths:
         found, failed = _profiled(path, options)
         code = max(code, failed)
-        if found is not None and output is Output.json:
-            reports.append(profile_json(found))
-        elif found is not None:
-            screen.print(profile_view(found))
+        reports += [] if found is None else [found]
     if output is Output.json:
-        print_json({"models": reports})
+        print_json({"models": [profile_json(found) for found in reports]})
+    elif len(paths) == 1:
+        for found in reports:
+            console().print(profile_view(found))
+    elif reports:
+        console().print(profiles_view(reports))
     raise typer.Exit(code)
 
 

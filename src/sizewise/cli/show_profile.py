@@ -1,5 +1,6 @@
 """What ``profile`` prints of one model."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,29 @@ def profile_view(found: Report) -> "RenderableType":
     parts += [Text(), Text(_sustained(found))]
     parts += [Text(line, style="dim") for line in _notes(found)]
     return Group(*parts, Text())
+
+
+def profiles_view(found: Sequence[Report]) -> "RenderableType":
+    """Several models side by side, the heaviest first."""
+    right = ("PARAMETERS", "ON DISK", "PRIVATE", "MAPPED", "LOAD", "COLD", "CALL", "BATCH", "REQUESTS/S")
+    rows = table("MODEL", "FORMAT", *right, right=right)
+    for each in sorted(found, key=lambda report: -report.profile.facts.disk_bytes):
+        profile, facts = each.profile, each.profile.facts
+        cold = profile.load_cold.total_s if profile.load_cold is not None else None
+        rows.add_row(
+            each.path.rsplit("/", 1)[-1] + ("" if each.measured is not None else " (estimated)"),
+            facts.format,
+            "-" if facts.parameters is None else f"{facts.parameters:,}",
+            format_bytes(facts.disk_bytes),
+            format_bytes(profile.memory.replica_bytes),
+            format_bytes(profile.memory.mapped_bytes or None),
+            format_seconds(profile.load.total_s),
+            format_seconds(cold),
+            format_seconds(profile.curve.p50_s(1)),
+            str(each.sustained.batch),
+            _rate(each.sustained.per_s),
+        )
+    return rows
 
 
 def profile_json(found: Report) -> dict[str, Any]:
@@ -113,12 +137,15 @@ def _sustained(found: Report) -> str:
         if found.slo
         else "at a safe utilization; name a goal with --slo-p95-ms"
     )
-    threads, per_s = found.profile.threads, found.sustained.per_s
-    rate = f"{per_s:,.4g}" if per_s < SERVER_PER_S else f"more than {SERVER_PER_S:,}"
+    threads, rate = found.profile.threads, _rate(found.sustained.per_s)
     return (
         f"  one replica ({threads} thread{'s' if threads > 1 else ''}, batches up to {found.sustained.batch}) "
         f"sustains {rate} requests/s {goal}"
     )
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.0f}" if per_s < SERVER_PER_S else f"more than {SERVER_PER_S:,}"
 
 
 def _notes(found: Report) -> list[str]:

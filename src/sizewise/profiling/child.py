@@ -68,12 +68,12 @@ def _measure(job: Job, send: Callable[..., None]) -> None:
     files = [Path(job.subject.path) / name for name in job.files]
     largest = MAX_BATCH if job.batchable else 1
     warm(files)
-    single_s = _fork(runtime, job.subject, Trial(label="single", threads=1, largest=largest), send)
+    single_s = _fork(runtime, job.subject, Trial(label="single", threads=1, largest=largest), send=send)
     threads = 1
     if job.cpus > 1 and single_s is not None:
         need_s = single_s / THREADS_MUST_GAIN
         many = Trial(label="many", threads=job.cpus, largest=largest, only_below_s=need_s)
-        many_s = _fork(runtime, job.subject, many, send)
+        many_s = _fork(runtime, job.subject, many, send=send)
         threads = job.cpus if many_s is not None and many_s < need_s else 1
     send("chosen", label="single" if threads == 1 else "many", threads=threads)
     send("stage", stage="loading it from a cold page cache")
@@ -81,10 +81,10 @@ def _measure(job: Job, send: Callable[..., None]) -> None:
     if kept > EVICTED:
         send("not_cold", kept=kept)
     else:
-        _fork(runtime, job.subject, Trial(label="cold", threads=threads, largest=0), send)
+        _fork(runtime, job.subject, Trial(label="cold", threads=threads, largest=0), send=send)
 
 
-def _fork(runtime: Runtime, subject: Subject, trial: Trial, send: Callable[..., None]) -> float | None:
+def _fork(runtime: Runtime, subject: Subject, trial: Trial, *, send: Callable[..., None]) -> float | None:
     """Run ``trial`` in a child and relay what it reports; its median at batch 1."""
     reading, writing = os.pipe()
     own_pid, forked_s = os.getpid(), time.monotonic()

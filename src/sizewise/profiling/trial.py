@@ -84,10 +84,10 @@ def run_trial(runtime: Runtime, subject: Subject, trial: Trial, *, forked_s: flo
         assumed=assumed(model.signature.inputs),
     )
     if trial.largest:
-        _curve(model, subject, trial, send)
+        _curve(model, subject, trial, send=send)
 
 
-def _curve(model: LoadedModel, subject: Subject, trial: Trial, send: Send) -> None:
+def _curve(model: LoadedModel, subject: Subject, trial: Trial, *, send: Send) -> None:
     budget, points, batch = subject.budget, list[BatchPoint](), 1
     ends_s = time.monotonic() + budget.total_s
     while True:
