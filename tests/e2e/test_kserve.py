@@ -45,7 +45,8 @@ def expected(system: System) -> list[list[float]]:
     rows = [[0.25 * column + row for column in range(16)] for row in range(3)]
     body = {"inputs": [{"name": "x", "shape": [3, 16], "datatype": "FP32", "data": rows}]}
     answer = system.http.post("/v2/models/mlp/infer", json=body).json()
-    return np.reshape(answer["outputs"][0]["data"], (3, 3)).tolist()
+    values: list[list[float]] = np.reshape(answer["outputs"][0]["data"], (3, 3)).tolist()
+    return values
 
 
 def test_v1(found: Any, expected: list[list[float]]) -> None:
