@@ -70,6 +70,7 @@ class Replica:
         self._load: LoadTime | None = None
         self._restarts = 0
         self._at_once = True
+        self._ready_for_s = 0.0
         self._last_exit: str | None = None
         self._last_exit_at_s: float | None = None
         self._task: asyncio.Task[None] | None = None
@@ -95,12 +96,13 @@ class Replica:
         self._stopping.set()
 
     def observed(self) -> ReplicaObserved:
+        body = self.body
         return ReplicaObserved(
             replica_id=self.spec.replica_id,
             model=self.spec.model,
             version=self.spec.version,
             state=self.state,
-            pid=self.body.process.pid if self.body is not None else None,
+            pid=body.process.pid if body is not None else None,
             since_s=self._since_s,
             started_at_s=self._started_at_s,
             ready_at_s=self._ready_at_s,
@@ -108,7 +110,7 @@ class Replica:
             restarts=self._restarts,
             last_exit=self._last_exit,
             last_exit_at_s=self._last_exit_at_s,
-            port=self.body.port if self.body is not None else None,
+            port=body.port if body is not None else None,
         )
 
     def _enter(self, state: ReplicaState, detail: str = "") -> None:
@@ -125,10 +127,9 @@ class Replica:
                         await self._serve(self.body)
                 except Exception as error:  # whatever it was: the other replicas must not hear of it
                     await self._note_failure(error)
-                ready_for_s = time.monotonic() - self._ready_at_s if self._ready_at_s else 0.0
                 await self._end()
                 if not self._stopping.is_set():
-                    await self._pause(self._backoff.next_s(ready_for_s=ready_for_s, at_once=self._at_once))
+                    await self._pause(self._backoff.next_s(ready_for_s=self._ready_for_s, at_once=self._at_once))
             await self._end()  # adopted in order to be stopped
         finally:
             self.gone.set()
@@ -167,6 +168,8 @@ class Replica:
         return {**fixed, **body.route}
 
     async def _note_death(self, body: Body) -> None:
+        self._ready_for_s = time.monotonic() - self._ready_at_s if self._ready_at_s else 0.0
+        self._enter(ReplicaState.STARTING, "died")
         # The route goes first: how it died may take the warm parent a moment to tell.
         await self._around.gateway.remove_replica(self.spec.replica_id)
         words = self._around.oom.explain(await body.exit_words()) or "status unknown"
@@ -175,6 +178,7 @@ class Replica:
 
     async def _note_failure(self, error: Exception) -> None:
         """It could not be started or could not load: in its own words, or those of its exit."""
+        self._ready_for_s = 0.0
         body, reason = self.body, str(error) or type(error).__name__
         if body is not None and not isinstance(error, LoadFailedError) and await body.process.ended_within(EXIT_S):
             words = self._around.oom.explain(await body.exit_words()) or "status unknown"
