@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -21,6 +23,13 @@ from sizewise.protocols.errors import UnavailableError
 from tests.e2e.plane import Plane, by_id, bystander, is_ready, publish
 
 GRACE_S = 0.3
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Short enough for the sockets to be inside it."""
+    with tempfile.TemporaryDirectory(prefix="sizewise-") as name:
+        yield Path(name)
 
 
 async def test_begins_and_ends_with_nothing_left() -> None:
@@ -79,14 +88,14 @@ async def test_a_long_state_folder_has_its_sockets_elsewhere(tmp_path: Path) -> 
         run_dir(state_dir).rmdir()
 
 
-async def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+async def test_a_taken_port_is_one_line(short_path: Path) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
         with pytest.raises(UnavailableError, match=f"^port {port} of 127.0.0.1 is taken: choose another port"):
-            await ensure_keeper(KeeperOptions(state_dir=tmp_path, port=port))
-    assert not await stop_everything(tmp_path, 0.0)
+            await ensure_keeper(KeeperOptions(state_dir=short_path, port=port))
+    assert not await stop_everything(short_path, 0.0)
 
 
 async def test_a_second_keeper_names_the_first() -> None:
@@ -103,10 +112,10 @@ async def test_a_second_keeper_names_the_first() -> None:
         assert f'"pid":{plane.info.pid}' in second.stderr
 
 
-async def test_a_state_folder_nobody_may_write(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+async def test_a_state_folder_nobody_may_write(short_path: Path) -> None:
+    (short_path / "file").write_text("")
     with pytest.raises(UnavailableError, match="choose another --state-dir"):
-        await ensure_keeper(KeeperOptions(state_dir=tmp_path / "file" / "state", port=0))
+        await ensure_keeper(KeeperOptions(state_dir=short_path / "file" / "state", port=0))
 
 
 async def test_actions_twice_are_harmless_and_ids_are_kept() -> None:
@@ -236,5 +245,5 @@ async def test_a_wrong_operation_is_an_answer() -> None:
             await client.call("explode")
 
 
-def test_the_run_folder_is_private(tmp_path: Path) -> None:
-    assert make_run_dir(tmp_path).stat().st_mode & 0o777 == 0o700
+def test_the_run_folder_is_private(short_path: Path) -> None:
+    assert make_run_dir(short_path).stat().st_mode & 0o777 == 0o700
