@@ -18,8 +18,9 @@ class Holder:
     """Who holds ``controller.lock``."""
 
     pid: int
-    admin_url: str
-    data_url: str
+    admin_url: str = ""
+    """Empty while it starts."""
+    data_url: str = ""
 
 
 def prepare_state_dir(state_dir: Path) -> None:
@@ -29,13 +30,16 @@ def prepare_state_dir(state_dir: Path) -> None:
         marker = state_dir / "format"
         if not marker.exists():
             _write_private(marker, f"{FORMAT}\n")
-        found = marker.read_text().strip()
+        _check_format(state_dir, marker.read_text().strip())
         (state_dir / "logs").mkdir(mode=0o700, exist_ok=True)
         (state_dir / "profiles").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise UnavailableError(
             f"{state_dir} cannot be used: {error.strerror or error}: choose another --state-dir"
         ) from error
+
+
+def _check_format(state_dir: Path, found: str) -> None:
     if not found.isdigit() or int(found) > FORMAT:
         raise UnavailableError(
             f"{state_dir} has format {found}, this version reads up to {FORMAT}: "
@@ -67,12 +71,14 @@ class ControllerLock:
         except BlockingIOError as error:
             os.close(descriptor)
             holder = read_holder(self._path.parent)
-            who = f"pid {holder.pid}, {holder.admin_url}" if holder else "starting up"
+            who = f"pid {holder.pid}, {holder.admin_url or 'starting up'}" if holder else "starting up"
             raise ConflictError(
                 f"{self._path.parent} is in use by another controller ({who}): "
                 f"stop it with `sizewise down --state-dir {self._path.parent}` or choose another --state-dir"
             ) from error
         self._descriptor = descriptor
+        # Whoever wants it to end must find it before it serves.
+        self.announce(Holder(pid=os.getpid()))
 
     def announce(self, holder: Holder) -> None:
         assert self._descriptor is not None, "announce after acquire"

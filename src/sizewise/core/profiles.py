@@ -29,6 +29,8 @@ class ModelFacts:
     platform: str
     runtime: str | None
     disk_bytes: int
+    external_bytes: int = 0
+    """Of ``disk_bytes``: weights in files beside ``entry``, which a runtime can map."""
     parameters: int | None = None
     weight_bytes: tuple[tuple[str, int], ...] = ()
     """Bytes of weights by datatype, largest first."""

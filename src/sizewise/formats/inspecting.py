@@ -67,7 +67,8 @@ def _facts(found: Found, folder: Path, *, entry: str, files: tuple[str, ...]) ->
         format=found.format,
         platform=found.platform,
         runtime=found.runtime,
-        disk_bytes=sum((folder / name).lstat().st_size for name in files),
+        disk_bytes=_size(folder, files),
+        external_bytes=_size(folder, found.side_files) if found.format == "onnx" else 0,
         parameters=found.parameters,
         weight_bytes=found.weight_bytes,
         inputs=found.inputs,
@@ -77,6 +78,10 @@ def _facts(found: Found, folder: Path, *, entry: str, files: tuple[str, ...]) ->
         files=tuple(sorted(set(files))),
         notes=found.notes,
     )
+
+
+def _size(folder: Path, files: tuple[str, ...]) -> int:
+    return sum((folder / name).lstat().st_size for name in files)
 
 
 @dataclass(frozen=True, slots=True)

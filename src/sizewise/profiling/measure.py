@@ -24,6 +24,10 @@ SPARE_SHARE = 0.5
 """Batches grow until this share of the memory limit is used: the next one may need twice as much."""
 
 
+CURVE_SHARE = 0.25
+"""Of the time allowed, for one curve: there may be two, and loads before and after them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
     """What a model is measured on, and within which limits."""
@@ -80,7 +84,7 @@ def _job(facts: ModelFacts, folder: Path, bench: Bench) -> Job:
         entry=facts.entry,
         inputs=facts.inputs,
         outputs=facts.outputs,
-        budget=bench.budget,
+        budget=replace(bench.budget, total_s=min(bench.budget.total_s, CURVE_SHARE * bench.time_s)),
         memory_bytes=int(bench.memory_bytes * SPARE_SHARE),
     )
     files = facts.files or (facts.entry,)

@@ -53,10 +53,12 @@ def quantile(samples: Sequence[float], share: float) -> float:
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
-def goes_on(points: Sequence[BatchPoint], *, slow_s: float) -> bool:
-    """Whether twice the last batch is worth measuring: not after two doublings in a row that gained nothing."""
+def goes_on(points: Sequence[BatchPoint], budget: CurveBudget, *, left_s: float) -> bool:
+    """Whether twice the last batch is worth measuring: not after two doublings in a row that gained nothing, and not
+    when ``left_s`` is too short for it (twice the rows may take twice as long).
+    """
     last = points[-1]
-    if last.batch >= MAX_BATCH or last.p50_s >= slow_s:
+    if last.batch >= MAX_BATCH or last.p50_s >= budget.slow_s or 2 * last.p50_s * budget.least > left_s:
         return False
     rates = [p.batch / p.p50_s for p in points]
     gains = [after / before for before, after in pairwise(rates)]

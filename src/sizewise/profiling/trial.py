@@ -105,9 +105,9 @@ def _curve(model: LoadedModel, subject: Subject, trial: Trial, *, send: Send) ->
             peak_bytes=peak,
         )
         too_slow = trial.only_below_s is not None and points[0].p50_s >= trial.only_below_s
-        if too_slow or 2 * batch > trial.largest or time.monotonic() >= ends_s or 2 * private > subject.memory_bytes:
+        if too_slow or 2 * batch > trial.largest or 2 * private > subject.memory_bytes:
             return
-        if not goes_on(points, slow_s=budget.slow_s):
+        if not goes_on(points, budget, left_s=ends_s - time.monotonic()):
             return
         batch *= 2
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from sizewise.core.profiles import ModelFacts
 from sizewise.core.tensors import TensorSpec
 from sizewise.core.units import MIB
+from sizewise.formats import inspect
 from sizewise.protocols.errors import ModelFileError, RuntimeMissingError
 from sizewise.protocols.oip import RequestError, Signature
 from sizewise.protocols.oip.arrays import Array
@@ -72,12 +74,16 @@ def session_options(files: ModelFiles) -> Any:
     # A thread that spins while it waits takes a core from another model's replica
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    entry_bytes = files.file.stat().st_size
-    external_bytes = sum(f.stat().st_size for f in files.path.rglob("*") if f.is_file()) - entry_bytes
-    if external_bytes >= MAP_FROM_BYTES:
+    facts = inspect(files.file)
+    if is_mapped(facts):
         options.add_session_config_entry("session.disable_prepacking", "1")
-    options.enable_cpu_mem_arena = entry_bytes + external_bytes >= ARENA_FROM_BYTES
+    options.enable_cpu_mem_arena = facts.disk_bytes >= ARENA_FROM_BYTES
     return options
+
+
+def is_mapped(facts: ModelFacts) -> bool:
+    """Whether its weights stay in the page cache, shared by all replicas, rather than in private memory."""
+    return facts.external_bytes >= MAP_FROM_BYTES
 
 
 def specs(nodes: Any) -> tuple[TensorSpec, ...]:

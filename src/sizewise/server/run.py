@@ -97,8 +97,12 @@ class _Installation:
         self._settings = settings
         self._state_dir = state_dir
         self._lock = lock
+        self._stop = asyncio.Event()
+        """Somebody asked to stop before there was a controller to tell."""
 
     async def run(self, on_started: OnStarted) -> None:
+        # From the first moment: a start that is interrupted must not leave behind what it has begun.
+        self._on_signal(self._stop.set)
         listener = bind_admin("127.0.0.1", self._settings.serving.admin_port)
         backend = LocalBackend(self._keeper_options(), hello=self._hello())
         try:
@@ -136,23 +140,30 @@ class _Installation:
         self, controller: Controller, server: AdminServer, on_started: OnStarted, *, adopted: bool
     ) -> None:
         """Until somebody asks to stop. The loop ends first, so that nothing is started again."""
-        loop = asyncio.get_running_loop()
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signum, controller.request_shutdown, SHUTDOWN_DRAIN_S)
+        self._on_signal(lambda: controller.request_shutdown(SHUTDOWN_DRAIN_S))
+        if self._stop.is_set():
+            controller.request_shutdown(SHUTDOWN_DRAIN_S)
         await server.start()
         holder = Holder(pid=os.getpid(), admin_url=controller.admin_url, data_url=controller.data_url)
         self._lock.announce(holder)
         deciding = asyncio.ensure_future(controller.run())
         stopping = asyncio.ensure_future(controller.stopping.wait())
+        applying = asyncio.ensure_future(self._apply_spec(controller))
         try:
-            difference = await self._apply_spec(controller)
-            on_started(Started(holder=holder, adopted=adopted, difference=difference))
-            await asyncio.wait((deciding, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((applying, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if applying.done():
+                on_started(Started(holder=holder, adopted=adopted, difference=applying.result()))
+                await asyncio.wait((deciding, stopping), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stopping.cancel()
-            deciding.cancel()
-            await asyncio.gather(deciding, return_exceptions=True)
+            for task in (stopping, applying, deciding):
+                task.cancel()
+            await asyncio.gather(applying, deciding, return_exceptions=True)
             await server.stop()
+
+    @staticmethod
+    def _on_signal(told: Callable[[], None]) -> None:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(signum, told)
 
     async def _apply_spec(self, controller: Controller) -> Difference | None:
         if self._settings.spec is None:

@@ -55,7 +55,7 @@ def curve(seconds: Callable[[int], float], sizes: int) -> list[BatchPoint]:
     ],
 )
 def test_batches_grow_while_they_pay(points: list[BatchPoint], more: bool) -> None:
-    assert goes_on(points, slow_s=2.0) is more
+    assert goes_on(points, CurveBudget(slow_s=2.0), left_s=60.0) is more
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50), st.floats(0, 1))
@@ -68,3 +68,10 @@ def test_the_tail_is_not_below_the_median(samples: list[float]) -> None:
     measured = point(4, samples)
     assert measured.p95_s >= measured.p50_s
     assert measured.samples == len(samples)
+
+
+def test_a_point_is_not_begun_that_time_does_not_suffice_for():
+    points = [BatchPoint(batch=1, p50_s=0.1, p95_s=0.1)]
+    budget = CurveBudget(least=5)
+    assert goes_on(points, budget, left_s=1.1)
+    assert not goes_on(points, budget, left_s=0.9)

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+import socket
 import subprocess
 import sys
 import threading
@@ -41,7 +43,7 @@ class KeeperInfo:
     port: int
     version: str
     adopted: bool
-    """It lived before."""
+    """It lived before, or found a data plane that did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,18 @@ def has_traces(state_dir: Path) -> bool:
     return any(folder.glob("*.sock")) or any(folder.glob("c-*.json"))
 
 
+def data_plane_lives(state_dir: Path) -> bool:
+    """Whether a process of this state folder listens: gateway, warm parent or replica."""
+    return any(_listens(path) for path in run_dir(state_dir.resolve()).glob("*.sock"))
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        # EAGAIN: its backlog is full, so there is one
+        return client.connect_ex(str(path)) in {0, errno.EAGAIN}
+
+
 async def connect_keeper(state_dir: Path, hello: Hello | None = None) -> tuple[ControlClient, KeeperInfo]:
     """Raises UnavailableError when no keeper answers."""
     client = await ControlClient.connect(keeper_socket(state_dir))
@@ -95,10 +109,12 @@ async def ensure_keeper(options: KeeperOptions, hello: Hello | None = None) -> t
         return await connect_keeper(options.state_dir, hello)
     arguments = ["--host", options.host, "--port", str(options.port)]
     arguments += [f"--gateway-argument={each}" for each in options.gateway_arguments]
+    adopts = data_plane_lives(options.state_dir)
     keeper = start_detached(options.state_dir, arguments)
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
-            return await _until_answering(keeper, options.state_dir, hello)
+            client, info = await _until_answering(keeper, options.state_dir, hello)
+            return client, replace(info, adopted=adopts or info.adopted)
     except TimeoutError as error:
         raise UnavailableError(f"the keeper does not answer after {START_TIMEOUT_S:g} s: see keeper.log") from error
 
