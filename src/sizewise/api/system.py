@@ -5,7 +5,6 @@ import contextlib
 import os
 import select
 import signal
-import time
 from pathlib import Path
 
 from sizewise.protocols.errors import SizewiseError, UnavailableError
@@ -58,7 +57,7 @@ def _ask_to_end(state_dir: Path, process: int, drain_s: float) -> None:
     try:
         with connect(state_dir=state_dir) as client:
             client.shutdown(drain_s)
-    except UnavailableError:
-        # It lives and does not answer: starting up, or hung. A signal reaches it all the same.
+    except SizewiseError:
+        # It lives and does not answer: starting up, ending already, or hung. A signal reaches it all the same.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             signal.pidfd_send_signal(process, signal.SIGTERM)
