@@ -1,5 +1,6 @@
 """Reasons in words. Decisions carry a code and its numbers; the sentence is made when somebody asks for it."""
 
+import math
 from collections.abc import Mapping
 
 from sizewise.core.fleet import Reason
@@ -54,6 +55,9 @@ SENTENCES: Mapping[str, str] = {
 }
 """One sentence for each code. Numbers are put in by name and formatted by the unit at the end of the name."""
 
+NEVER = {"idle": "no demand: no request so far"}
+"""Said instead when a time in the sentence is infinite."""
+
 CODES = frozenset(SENTENCES)
 
 
@@ -69,7 +73,8 @@ def render(reason: Reason) -> str:
     'min_replicas is 2'
     """
     shown = _Shown({name: _format(name, value) for name, value in reason.numbers.items()})
-    sentence = SENTENCES.get(reason.code)
+    never = reason.code in NEVER and math.inf in reason.numbers.values()
+    sentence = NEVER[reason.code] if never else SENTENCES.get(reason.code)
     if sentence is None:
         return " ".join([reason.code, *(f"{name}={value}" for name, value in shown.items())])
     return sentence.format_map(shown)
