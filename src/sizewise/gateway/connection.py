@@ -79,6 +79,8 @@ class Connection(asyncio.Protocol):
             self.silent_bytes += len(data)
             if self.silent_bytes > self.limits.head_bytes and not self.deaf:
                 head_too_large(self)
+        elif self.x is not None and not self.head_done:
+            self.silent_bytes = 1  # a head that comes in pieces: its size is judged when it is complete
 
     def on_message_begin(self) -> None:
         self.x = x = Exchange(self)

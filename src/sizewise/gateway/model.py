@@ -73,6 +73,8 @@ class Model:
     def submit(self, x: Exchange) -> None:
         """Take a complete request."""
         traffic, routing, queue = self.traffic, self.routing, self.queue
+        if not routing.slots and self._refused_cold(x):
+            return
         traffic.arrivals += 1
         traffic.last_arrival_s = x.arrived_s
         if not routing.slots:
@@ -129,14 +131,20 @@ class Model:
     def in_flight(self) -> int:
         return sum(len(replica.pending) for replica in self.replicas)
 
+    def _refused_cold(self, x: Exchange) -> bool:
+        """A request that can have no answer is no demand: it counts as an error of its client and wakes nothing."""
+        problem = None if self.route.refuse is not None else self.cold_check.problem(x)
+        if problem is None:
+            return False
+        self.traffic.client_errors += 1
+        x.fail(*problem)
+        return True
+
     def _submit_cold(self, x: Exchange) -> None:
         """Hold it until the model has woken, if that is worth while."""
         route = self.route
         if route.refuse is not None:
             self._shed(x, 503, route.refuse)
-        elif (problem := self.cold_check.problem(x)) is not None:
-            self.traffic.client_errors += 1
-            x.fail(*problem)
         else:
             self._announce_cold(x.arrived_s)
             shed = self.admission.check(self.waiting, 0, 0)

@@ -134,6 +134,7 @@ class ModelTraffic:
 
     model: str
     arrivals: int = 0
+    """Requests that ask for the model's work. One found invalid before it woke the model is a client error only."""
     answered: int = 0
     """Answers with a status below 400."""
     client_errors: int = 0

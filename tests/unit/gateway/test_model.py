@@ -63,7 +63,8 @@ def test_an_invalid_request_wakes_nothing(request_bytes: bytes) -> None:
     assert client.statuses == [400]
     assert client.error
     assert made.events == []
-    assert counts(model, "client_errors", "held") == {"client_errors": 1, "held": 0}
+    assert counts(model, "client_errors", "held", "arrivals") == {"client_errors": 1, "held": 0, "arrivals": 0}
+    assert model.report().last_arrival_s is None, "it is no demand"
 
 
 def test_cold_is_announced_once_a_second_and_after_each_change_of_routes() -> None:
