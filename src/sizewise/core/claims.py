@@ -128,7 +128,7 @@ def holdings_of(plan: Plan) -> Iterator[Holding]:
             rank, value = SURPLUS, 0.0
         elif last and not traffic:
             rank = IDLE
-            value = value_per_byte(model.demand, load_s=plan.load_s, held_bytes=freed)
+            value = value_per_byte(model.demand, load_s=model.profile.reload_s, held_bytes=freed)
         else:
             rank, value = BUSY, _value(plan, others, freed)
         yield Holding(plan, replica, rank, value, freed, others <= plan.floor)

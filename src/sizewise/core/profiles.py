@@ -161,5 +161,11 @@ class ModelProfile:
     measured_at_s: float | None = None
     """Unix time; None for an estimate."""
     samples: int = 0
+
     errors: tuple[str, ...] = field(default=())
     """What could not be measured, and why."""
+
+    @property
+    def reload_s(self) -> float:
+        """Seconds to have it back some time after it was let go: nobody keeps its files in the page cache meanwhile."""
+        return max(self.load.total_s, self.load_cold.total_s if self.load_cold is not None else 0.0)

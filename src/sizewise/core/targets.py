@@ -217,8 +217,9 @@ def _keep_warm(plan: Plan, view: FleetView) -> None:
     idle_s = min(demand.idle_s, view.now_s - max(r.ready_at_s for r in plan.live if r.state is ReplicaState.READY))
     held = memory.replica_bytes + mapped_bytes(plan.model, plan.model.version)
     machine_bytes = view.machine.memory_bytes
-    even_s = break_even_s(load_s=plan.load_s, held_bytes=held, machine_bytes=machine_bytes)
-    limit_s = release_s(load_s=plan.load_s, held_bytes=held, machine_bytes=machine_bytes, gap_s=demand.gap_s)
+    reload_s = plan.model.profile.reload_s
+    even_s = break_even_s(load_s=reload_s, held_bytes=held, machine_bytes=machine_bytes)
+    limit_s = release_s(load_s=reload_s, held_bytes=held, machine_bytes=machine_bytes, gap_s=demand.gap_s)
     warm = idle_s < limit_s
     plan.target = 1 if warm else 0
     plan.reason = because(
@@ -226,7 +227,7 @@ def _keep_warm(plan: Plan, view: FleetView) -> None:
         idle_s=idle_s,
         release_s=limit_s,
         break_even_s=even_s,
-        load_s=plan.load_s,
+        load_s=reload_s,
         held_bytes=held,
     )
 

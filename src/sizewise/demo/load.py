@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpx
 import orjson
 
-from sizewise.demo.models import DemoModel, dataset
+from sizewise.demo.models import ATLAS_WIDTH, DemoModel, dataset
 from sizewise.demo.traffic import Arrival
 
 VARIANTS = 32
@@ -25,7 +25,7 @@ DATA = {
     "outliers": ("cancer", "input", "FP64"),
 }
 """Data set, input name and datatype of the models that were trained on something."""
-WIDTHS = {"encoder": 512, "ranker": 512, "atlas": 1024}
+WIDTHS = {"encoder": ("x", 512), "ranker": ("x", 512), "atlas": ("query", ATLAS_WIDTH)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +58,8 @@ def _call(model: DemoModel, rng: random.Random) -> Call:
         features = dataset(name)[0]
         row = features[rng.randrange(len(features))].tolist()
     else:
-        tensor, datatype = "x", "FP32"
-        row = [round(rng.uniform(-1, 1), 4) for _ in range(WIDTHS[model.name])]
+        (tensor, width), datatype = WIDTHS[model.name], "FP32"
+        row = [round(rng.uniform(-1, 1), 4) for _ in range(width)]
     body = {"inputs": [{"name": tensor, "datatype": datatype, "shape": [1, len(row)], "data": row}]}
     return Call(f"/v2/models/{model.name}/infer", orjson.dumps(body))
 

@@ -12,6 +12,8 @@ import numpy as np
 from sizewise.demo.onnx_files import write_mlp, write_random_mlp
 
 SEED = 7
+ATLAS_ROWS, ATLAS_WIDTH = 131_072, 1024
+"""512 MiB as float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +134,46 @@ def _legacy(folder: Path) -> None:
     (folder / "app.py").write_text(_LEGACY)
 
 
+def _atlas(folder: Path) -> None:
+    """Random vectors in the place of embeddings: what is shown is what it takes to hold and search them."""
+    rng = np.random.default_rng(SEED)
+    shape = (ATLAS_ROWS, ATLAS_WIDTH)
+    vectors = np.lib.format.open_memmap(folder / "vectors.npy", mode="w+", dtype=np.float32, shape=shape)
+    for start in range(0, ATLAS_ROWS, 8192):
+        vectors[start : start + 8192] = rng.standard_normal((8192, ATLAS_WIDTH), dtype=np.float32)
+    vectors.flush()
+    (folder / "atlas.py").write_text(_ATLAS.format(width=ATLAS_WIDTH))
+
+
+_ATLAS = '''"""Nearest neighbors by cosine among the vectors beside this file."""
+
+import pathlib
+
+import numpy as np
+
+INPUTS = [{{"name": "query", "datatype": "FP32", "shape": [-1, {width}]}}]
+OUTPUTS = [
+    {{"name": "neighbor", "datatype": "INT64", "shape": [-1, 5]}},
+    {{"name": "cosine", "datatype": "FP32", "shape": [-1, 5]}},
+]
+
+
+def load():
+    vectors = np.load(pathlib.Path(__file__).with_name("vectors.npy"))
+    vectors /= np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+    return vectors
+
+
+def predict(vectors, inputs):
+    query = inputs["query"]
+    length = np.sqrt((query**2).sum(axis=1, keepdims=True))
+    cosines = (query / np.maximum(length, 1e-12)) @ vectors.T
+    best = np.argpartition(-cosines, 5, axis=1)[:, :5]
+    order = np.take_along_axis(cosines, best, axis=1).argsort(axis=1)[:, ::-1]
+    best = np.take_along_axis(best, order, axis=1)
+    return {{"neighbor": best.astype(np.int64), "cosine": np.take_along_axis(cosines, best, axis=1)}}
+'''
+
 _OUTLIERS = '''"""How far a sample lies from the training data, in standard deviations."""
 
 import numpy as np
@@ -219,9 +261,9 @@ MODELS: tuple[DemoModel, ...] = (
     ),
     DemoModel(
         name="atlas",
-        uri="atlas/atlas.onnx",
-        what="530 MB network, rarely used",
-        build=_mlp("atlas.onnx", (1024, 8192, 8192, 6144, 1000), external=True),
+        uri="atlas",
+        what="search over 512 MiB of vectors, rarely used",
+        build=_atlas,
         slo_p95_ms=2000,
         max_replicas=1,
     ),

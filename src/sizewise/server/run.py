@@ -41,7 +41,6 @@ MEMORY_SHARE = 0.8
 """Of the machine's memory, where the spec does not say: the rest is for the system and for page cache."""
 SHUTDOWN_DRAIN_S = 30.0
 LEASE_S = 600.0
-"""The data plane outlives controller and terminal for this long."""
 LOG_BYTES = 8 * MIB
 
 
@@ -57,6 +56,8 @@ class ControllerSettings:
     """Serve on a foreign address without API keys."""
     detached: bool = False
     """No lease: the data plane goes on until somebody ends it."""
+    lease_s: float = LEASE_S
+    """How long the data plane goes on after controller and terminal; long enough to come back to a lost one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +201,7 @@ class _Installation:
     def _hello(self) -> Hello:
         session = os.getsid(0)
         terminal = session if session != os.getpid() else None
-        lease = None if self._settings.detached else {"terminal_pid": terminal, "grace_s": LEASE_S}
+        lease = None if self._settings.detached else {"terminal_pid": terminal, "grace_s": self._settings.lease_s}
         return Hello(role="controller", pid=os.getpid(), lease=lease, gives_lease=True)
 
 
