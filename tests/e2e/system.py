@@ -220,6 +220,14 @@ def replicas(status: Answer, name: str) -> list[int]:
     return sorted(p["pid"] for p in status["processes"] if p["model"] == name and p["role"] in {"replica", "command"})
 
 
+async def seen_soon(wanted: Callable[[], Any], within_s: float = 30.0) -> None:
+    """Wait for something that only looking tells."""
+    ends_s = time.monotonic() + within_s
+    while not await asyncio.to_thread(wanted):
+        assert time.monotonic() < ends_s, f"not within {within_s:g} s"
+        await asyncio.sleep(LOOK_EVERY_S / 2)
+
+
 def ended(process: psutil.Process, within_s: float = 20.0) -> None:
     ends_s = time.monotonic() + within_s
     while time.monotonic() < ends_s:
