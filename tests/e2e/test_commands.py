@@ -1,15 +1,12 @@
-"""Servers that users bring, behind ``sizewise up``: real frameworks, whatever HTTP can say, and streams."""
+"""Servers that users bring, behind ``sizewise up``: real frameworks, and whatever HTTP can say."""
 
 import itertools
 import pickle
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
@@ -30,31 +27,6 @@ models:
     ready: {{path: /echo/ready, timeout_s: 50}}
   mlp: {{uri: mlp.onnx}}
 """
-STREAM_S = 30
-
-
-class Stream:
-    """Reads the events of 30 s in a thread of its own, beside all other tests of this file."""
-
-    def __init__(self, system: System) -> None:
-        self.arrived: list[tuple[float, str]] = []
-        self.status = 0
-        self.kind = ""
-        self._url = f"{system.url}/models/fast/events?count={STREAM_S + 1}&every_s=1"
-        self._thread = threading.Thread(target=self._read)
-        self._thread.start()
-
-    def _read(self) -> None:
-        with httpx.stream("GET", self._url, timeout=50) as answer:
-            self.status, self.kind = answer.status_code, answer.headers["content-type"]
-            for line in answer.iter_lines():
-                if line:
-                    self.arrived.append((time.monotonic(), line))
-
-    def done(self) -> list[tuple[float, str]]:
-        self._thread.join(55)
-        assert not self._thread.is_alive()
-        return self.arrived
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +41,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def stream(system: System) -> Iterator[Stream]:
-    reading = Stream(system)
-    yield reading
-    reading.done()
-
-
-def test_flask_and_pickle(system: System, stream: Stream) -> None:
+def test_flask_and_pickle(system: System) -> None:
     features, labels = real_models.iris()
     assert system.model("flask")["state"] == "cold"
     answer = system.http.post("/models/flask/predict", json={"rows": features[::50].tolist()}, timeout=50)
@@ -85,7 +50,7 @@ def test_flask_and_pickle(system: System, stream: Stream) -> None:
     assert seen["load_s"] > 0.1, "measured from outside"
 
 
-def test_status_shows_the_memory_of_the_whole_tree(system: System, stream: Stream) -> None:
+def test_status_shows_the_memory_of_the_whole_tree(system: System) -> None:
     worker = system.http.post("/models/flask/predict", json={"rows": [[1, 2, 3, 4]]}, timeout=50).json()["pid"]
     (leader,) = system.processes("command", "flask")
     assert worker != leader["pid"], "gunicorn answers from a child"
@@ -103,7 +68,7 @@ def anonymous_bytes(pid: int) -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
-def test_fastapi_and_its_own_errors(system: System, stream: Stream) -> None:
+def test_fastapi_and_its_own_errors(system: System) -> None:
     answer = system.http.post("/models/fast/predict", json={"rows": [[1, 2], [3, 4]]})
     assert (answer.status_code, answer.json()) == (200, {"sums": [3.0, 7.0]})
     wrong = system.http.post("/models/fast/predict", json={"rows": "none"})
@@ -115,7 +80,7 @@ def test_fastapi_and_its_own_errors(system: System, stream: Stream) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_every_method_path_and_query(system: System, stream: Stream, method: str) -> None:
+def test_every_method_path_and_query(system: System, method: str) -> None:
     body = b"\x00\xff body" if method not in {"GET", "HEAD"} else b""
     url = "/models/fast/echo/a%2Fb/c%20d/?q=1&q=%C3%BC&empty="
     answer = system.http.request(method, url, content=body, headers={"X-Mine": "kept", "Cookie": "a=b"})
@@ -133,12 +98,12 @@ def test_every_method_path_and_query(system: System, stream: Stream, method: str
     assert headers["x-forwarded-host"] == headers["host"] == system.address
 
 
-def test_the_prefix_comes_back_in_redirects(system: System, stream: Stream) -> None:
+def test_the_prefix_comes_back_in_redirects(system: System) -> None:
     answer = system.http.get("/models/fast/moved")
     assert (answer.status_code, answer.headers["location"]) == (307, "/models/fast/echo/here")
 
 
-def test_forged_prefixes_and_hop_headers_stay_outside(system: System, stream: Stream) -> None:
+def test_forged_prefixes_and_hop_headers_stay_outside(system: System) -> None:
     forged = {"X-Forwarded-Prefix": "/elsewhere", "X-Forwarded-For": "8.8.8.8", "Connection": "x-gone", "X-Gone": "1"}
     names = dict(system.http.get("/models/fast/echo/x", headers=forged).json()["headers"])
     assert names["x-forwarded-prefix"] == "/models/fast"
@@ -146,14 +111,14 @@ def test_forged_prefixes_and_hop_headers_stay_outside(system: System, stream: St
     assert "x-gone" not in names
 
 
-def test_large_bodies_both_ways(system: System, stream: Stream) -> None:
+def test_large_bodies_both_ways(system: System) -> None:
     body = bytes(range(256)) * 16384
     assert system.http.put("/models/fast/echo/large", content=body).json()["body"].encode("latin-1") == body
     chunks = (body[start : start + 65536] for start in range(0, len(body), 65536))
     assert system.http.post("/models/fast/echo/chunked", content=chunks).json()["body"].encode("latin-1") == body
 
 
-def test_a_command_is_no_tensor_model_and_the_other_way_round(system: System, stream: Stream) -> None:
+def test_a_command_is_no_tensor_model_and_the_other_way_round(system: System) -> None:
     refused: list[Any] = [
         system.http.post("/v2/models/fast/infer", json={"inputs": []}),
         system.http.post("/v1/models/fast:predict", json={"instances": [1]}),
@@ -165,19 +130,8 @@ def test_a_command_is_no_tensor_model_and_the_other_way_round(system: System, st
     assert system.http.get("/models/none/x").status_code == 404
 
 
-def test_a_client_that_leaves_is_noticed_by_the_server(system: System, stream: Stream) -> None:
+def test_a_client_that_leaves_is_noticed_by_the_server(system: System) -> None:
     with system.http.stream("GET", "/models/fast/events?count=1000&every_s=0.1") as answer:
         lines = (line for line in answer.iter_lines() if line)
         assert list(itertools.islice(lines, 2)) == ["data: 0", "data: 1"]
     assert system.http.get("/models/fast/left", timeout=20).json() == {"left": True}
-
-
-def test_events_arrive_as_they_are_produced(system: System, stream: Stream) -> None:
-    arrived = stream.done()
-    assert (stream.status, stream.kind.partition(";")[0]) == (200, "text/event-stream")
-    assert [line for _, line in arrived] == [f"data: {number}" for number in range(STREAM_S + 1)]
-    times = [at_s for at_s, _ in arrived]
-    assert times[-1] - times[0] > STREAM_S - 1
-    gaps = [later - sooner for sooner, later in itertools.pairwise(times)]
-    assert max(gaps) < 4, "none was kept back for the next ones"
-    assert sorted(gaps)[len(gaps) // 2] == pytest.approx(1.0, abs=0.3)

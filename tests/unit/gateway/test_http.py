@@ -89,7 +89,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize(("request_bytes", "status"), MALFORMED)
-@pytest.mark.parametrize("step", [1, 7, 1 << 20], ids=["by bytes", "by sevens", "at once"])
+@pytest.mark.parametrize("step", [1, 7, 2600, 1 << 20], ids=["by bytes", "by sevens", "in halves", "at once"])
 def test_malformed_is_refused(request_bytes: bytes, status: int, step: int) -> None:
     made = rig()
     client = made.connect()
