@@ -8,6 +8,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from sizewise.core.version import VERSION
+
 if TYPE_CHECKING:
     from sizewise.api import Client, ProfileOptions, Report, connect, convert, down, logs, profile
     from sizewise.protocols.errors import SizewiseError
@@ -25,7 +27,7 @@ __all__ = [
     "profile",
 ]
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:

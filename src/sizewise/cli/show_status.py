@@ -79,7 +79,7 @@ def _cells(model: Answer, *, narrow: bool) -> list["str | Text"]:
         model["name"],
         Text(state, style=STYLES.get(state, "")),
         counts,
-        format_bytes(model["weights_bytes"]),
+        format_bytes(model["weights_bytes"] or None),
         format_bytes(model["memory_bytes"]),
         format_seconds(model["load_s"]),
         Text(format_seconds(p95_s), style="red" if late else ""),

@@ -50,6 +50,7 @@ TICK_S = 1.0
 KEEP_EVERY_S = 10.0
 """Counters and live figures are written this often: what is lost with a crash is less than that."""
 RECONNECT_S = 1.0
+EFFECT_S, RETRY_S = 5.0, 0.1
 FRESH_S = 0.25
 """Who asks for the status right after a request wants to see it counted."""
 
@@ -160,6 +161,18 @@ class Controller:
             stepping = asyncio.ensure_future(self.step())
             stepping.add_done_callback(_read_outcome)
             await asyncio.wait((stepping,), timeout=FRESH_S)
+
+    async def take_effect(self, within_s: float = EFFECT_S) -> None:
+        """Have clients find every model that is deployed, as far as that does not take long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while any(record.name not in self._published for record in self.registry):
+                    stepping = asyncio.ensure_future(self.step())
+                    stepping.add_done_callback(_read_outcome)
+                    try:
+                        await asyncio.shield(stepping)
+                    except SizewiseError:  # the gateway is starting still
+                        await self._parts.clock.sleep(RETRY_S)
 
     def poke(self) -> None:
         """Look at once."""

@@ -3,7 +3,6 @@
 import os
 from typing import TYPE_CHECKING
 
-import sizewise
 from sizewise.controller.charges import charged_bytes, overhead_bytes
 from sizewise.controller.records import ModelRecord
 from sizewise.controller.report import (
@@ -18,6 +17,7 @@ from sizewise.controller.report import (
 from sizewise.core import estimates
 from sizewise.core.fleet import ReplicaState
 from sizewise.core.reasons import render
+from sizewise.core.version import VERSION
 from sizewise.protocols.backend import ReplicaObserved
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def fleet_status(controller: "Controller", now_s: float, now_unix_s: float) -> S
         data_url=controller.data_url,
         admin_url=controller.admin_url,
         pid=os.getpid(),
-        version=sizewise.__version__,
+        version=VERSION,
         problems=snapshot.problems,
     )
 

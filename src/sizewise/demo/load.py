@@ -25,7 +25,13 @@ DATA = {
     "outliers": ("cancer", "input", "FP64"),
 }
 """Data set, input name and datatype of the models that were trained on something."""
-WIDTHS = {"encoder": ("x", 512), "ranker": ("x", 512), "atlas": ("query", ATLAS_WIDTH)}
+WIDTHS = {
+    "encoder": ("x", 512),
+    "tagger": ("x", 512),
+    "ranker": ("x", 512),
+    "vision": ("x", 512),
+    "atlas": ("query", ATLAS_WIDTH),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

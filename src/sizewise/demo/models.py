@@ -252,12 +252,15 @@ MODELS: tuple[DemoModel, ...] = (
         build=_mlp("encoder.onnx", (512, 2048, 2048, 1000)),
         slo_p95_ms=150,
     ),
-    DemoModel(
-        name="ranker",
-        uri="ranker/ranker.onnx",
-        what="140 MB network",
-        build=_mlp("ranker.onnx", (512, 4096, 4096, 3500, 500), external=True),
-        slo_p95_ms=400,
+    *(
+        DemoModel(
+            name=name,
+            uri=f"{name}/{name}.onnx",
+            what="280 MB network, one burst",
+            build=_mlp(f"{name}.onnx", (512, 5632, 5632, 5632, 500), external=True),
+            slo_p95_ms=400,
+        )
+        for name in ("tagger", "ranker", "vision")
     ),
     DemoModel(
         name="atlas",

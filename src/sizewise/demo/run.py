@@ -18,8 +18,8 @@ from sizewise.demo.report import Report, make_report
 from sizewise.demo.timeline import Moment, Timeline
 from sizewise.demo.traffic import Arrival, arrivals
 
-MEMORY = "1GiB"
-"""The budget. One replica of each model and Sizewise itself need about twice as much."""
+MEMORY = "1536MiB"
+"""The budget of models and of Sizewise itself: less than one replica of each model takes."""
 CPUS = 2
 SAMPLE_S = 1.0
 SETTLE_S = 2.0

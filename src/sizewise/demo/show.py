@@ -44,7 +44,7 @@ def live_view(moment: Moment) -> "RenderableType":
         attainment = model["slo_attainment"]
         rows.add_row(
             model["name"],
-            format_bytes(model["weights_bytes"]),
+            format_bytes(model["weights_bytes"] or None),
             format_seconds(model["load_s"]),
             Text(model["state"], style=STYLES.get(model["state"], "")),
             str(model["replicas"]["ready"]),
@@ -138,7 +138,7 @@ def _cells(row: ModelReport) -> tuple[str, ...]:
     failed = f" ({row.failed} failed)" if row.failed else ""
     return (
         row.name,
-        format_bytes(row.weights_bytes),
+        format_bytes(row.weights_bytes or None),
         f"{row.requests}{failed}",
         "-" if row.slo_attainment is None else f"{row.slo_attainment:.1%}",
         format_seconds(row.p95_s),

@@ -26,6 +26,9 @@ class Timeline:
             index = int(at_s / seconds * width)
             if 0 <= index < width:
                 slices[index].append((ready, loading))
+        seen = max((i for i, found in enumerate(slices) if found), default=-1)
+        for i in range(1, seen):
+            slices[i] = slices[i] or slices[i - 1]  # a look that came late changes nothing
         return "".join(_mark(found) for found in slices)
 
     def peak(self, model: str) -> int:

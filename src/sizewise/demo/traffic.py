@@ -42,7 +42,9 @@ RATES: dict[str, Rate] = {
     "cellar": during(2, (0.05, 0.30)),
     "diabetes": during(3, (0.10, 0.55)),
     "outliers": during(5, (0.35, 0.60)),
-    "ranker": during(4, (0.42, 0.58)),
+    "tagger": during(4, (0.14, 0.28)),
+    "ranker": during(4, (0.42, 0.56)),
+    "vision": during(4, (0.68, 0.80)),
     "legacy": during(3, (0.12, 0.45)),
 }
 ATLAS_AT = (0.06, 0.07, 0.33, 0.34, 0.60, 0.61, 0.93)

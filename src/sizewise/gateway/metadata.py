@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from sizewise import __version__
+from sizewise.core.version import VERSION
 from sizewise.gateway.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Metadata:
         self._gateway = gateway
 
     def server(self, x: Exchange) -> None:
-        x.reply({"name": self._gateway.config.server_name, "version": __version__, "extensions": EXTENSIONS})
+        x.reply({"name": self._gateway.config.server_name, "version": VERSION, "extensions": EXTENSIONS})
 
     def alive(self, x: Exchange) -> None:
         """As KServe v1 says it at the root."""

@@ -10,11 +10,11 @@ from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
 
-from sizewise import __version__
 from sizewise.controller.controller import Controller
 from sizewise.controller.deploy import Difference
 from sizewise.controller.records import RolloutState
 from sizewise.controller.report import Explanation, ModelStatus, Status
+from sizewise.core.version import VERSION
 from sizewise.protocols.errors import ConflictError, SizewiseError
 from sizewise.server.bodies import DeployBody, ShutdownBody, SpecBody
 from sizewise.server.metrics import FleetCollector
@@ -30,7 +30,7 @@ def build_api(controller: Controller, prove: Prove) -> FastAPI:
     """The API without its guard (``server.guard``), which stands before it."""
     app = FastAPI(
         title="Sizewise admin API",
-        version=__version__,
+        version=VERSION,
         docs_url=None,  # these pages load scripts from a foreign host
         redoc_url=None,
         dependencies=[Depends(HTTPBearer(auto_error=False))],  # the document says so; the guard enforces it
@@ -59,6 +59,7 @@ def _add_models(app: FastAPI, controller: Controller, prove: Prove) -> None:
         known = controller.registry.find(body.name)
         record = await controller.deploy(body.wants(known.wants if known else None), code_allowed=body.allow_code)
         response.status_code = 200 if known else 201
+        await controller.take_effect()
         if wait:
             await _wait(controller, record.name, min(timeout_s, WAIT_S))
         return controller.model_status(record.name)
@@ -105,7 +106,9 @@ def _add_system(app: FastAPI, controller: Controller, prove: Prove) -> None:
         """Make what is deployed equal the spec; the answer is the difference."""
         if body.proof is not None:
             prove(body.proof)
-        return await controller.apply_spec(body.spec, prune=body.prune, code_allowed=body.proof is not None)
+        difference = await controller.apply_spec(body.spec, prune=body.prune, code_allowed=body.proof is not None)
+        await controller.take_effect()
+        return difference
 
     @app.post("/api/v1/shutdown", status_code=202)
     async def shutdown(body: ShutdownBody) -> dict[str, str]:

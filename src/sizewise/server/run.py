@@ -167,9 +167,12 @@ class _Installation:
             asyncio.get_running_loop().add_signal_handler(signum, told)
 
     async def _apply_spec(self, controller: Controller) -> Difference | None:
-        if self._settings.spec is None:
-            return None
-        return await controller.apply_spec(self._settings.spec, prune=self._settings.prune, code_allowed=True)
+        spec, difference = self._settings.spec, None
+        if spec is not None:
+            difference = await controller.apply_spec(spec, prune=self._settings.prune, code_allowed=True)
+        # Whoever reads that it serves may ask at once.
+        await controller.take_effect()
+        return difference
 
     def _controller(self, backend: LocalBackend, state: StateStore) -> Controller:
         budget = budget_of(self._settings.machine, self._state_dir)

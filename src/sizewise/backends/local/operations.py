@@ -4,10 +4,10 @@ import asyncio
 import logging
 from typing import Any
 
-import sizewise
 from sizewise.backends.local.desired import actions_from_json
 from sizewise.backends.local.lease import Lease
 from sizewise.backends.local.supervisor import Supervisor
+from sizewise.core.version import VERSION
 from sizewise.protocols.control import Message
 from sizewise.protocols.errors import UnavailableError
 from sizewise.protocols.serde import to_jsonable
@@ -39,7 +39,7 @@ class Operations:
     async def op_hello(self, message: Message) -> Message:
         if message.get("role") == "controller" and "lease" in message:
             self._lease.give(message.get("pid"), message["lease"])
-        return self._supervisor.identity(sizewise.__version__)
+        return self._supervisor.identity(VERSION)
 
     async def op_apply(self, message: Message) -> None:
         await self._supervisor.apply(actions_from_json(message["actions"]))
