@@ -175,6 +175,10 @@ class System:
             await asyncio.sleep(LOOK_EVERY_S)
         raise AssertionError(f"not within {within_s:g} s; last seen: {json.dumps(seen, indent=1)}\n{self.logs()}")
 
+    def stored(self) -> set[str]:
+        """What lies in the store, half done or whole."""
+        return {path.name for path in (self.state_dir / "store").iterdir()}
+
     def logs(self) -> str:
         return "\n".join(f"{path.name}:\n{path.read_text()[-2000:]}" for path in self.state_dir.glob("logs/*.log"))
 

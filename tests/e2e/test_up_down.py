@@ -130,10 +130,6 @@ def padded(system: System, size: int) -> Path:
     return path
 
 
-def half_done(system: System) -> list[str]:
-    return [path.name for path in (system.state_dir / "store").iterdir()]
-
-
 def test_a_disk_budget_that_is_too_small(system: System) -> None:
     padded(system, 3 << 20)
     spec = "m: {uri: models/m.onnx}\npadded: {uri: models/padded.onnx}"
@@ -141,7 +137,7 @@ def test_a_disk_budget_that_is_too_small(system: System) -> None:
     ran = system.run("up", path, "--detach", "--port", "0", "--admin-port", "0")
     assert ran.code == 3
     assert "'padded' needs 3.0 MiB of the disk budget but there is 2.0 MiB" in ran.line
-    assert len(half_done(system)) == 1
+    assert len(system.stored()) == 1
     answers(system)
     assert [each["name"] for each in system.status()["models"]] == ["m"]
     again = system.run("deploy", "padded", system.models / "padded.onnx")
@@ -152,12 +148,12 @@ def test_a_disk_budget_that_is_too_small(system: System) -> None:
 def test_a_full_disk(system: System) -> None:
     with mounted(system.state_dir, "-o", "size=80m"):
         system.up()
-        kept = half_done(system)
+        kept = system.stored()
         path = padded(system, 40 << 20)
         refused = system.run("deploy", "padded", path)
         assert refused.code == 3
         assert "of free disk space" in refused.line
-        assert half_done(system) == kept
+        assert system.stored() == kept
         answers(system)
         assert [each["name"] for each in system.status()["models"]] == ["m"]
         system.ok("down")

@@ -103,6 +103,12 @@ class Terminal:
         self._shell.send_signal(signal.SIGHUP)
         await asyncio.to_thread(self._shell.wait, 10)
 
+    def close(self) -> None:
+        if self._shell.poll() is None:
+            self._shell.kill()
+            self._shell.wait()
+            os.close(self._master)
+
 
 @contextlib.asynccontextmanager
 async def on_a_terminal(system: System, *, detached: bool = False) -> AsyncIterator[Terminal]:
@@ -114,8 +120,11 @@ async def on_a_terminal(system: System, *, detached: bool = False) -> AsyncItera
         detached=detached,
     )
     terminal = Terminal(system, settings)
-    await terminal.serving()
-    yield terminal
+    try:
+        await terminal.serving()
+        yield terminal
+    finally:
+        terminal.close()
 
 
 async def test_terminal_and_controller_gone(system: System) -> None:
