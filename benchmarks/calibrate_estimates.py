@@ -25,8 +25,8 @@ from sizewise.core.profiles import ModelFacts, ModelProfile
 from sizewise.formats import inspect
 from sizewise.profiling.constants import RuntimeConstants
 from sizewise.profiling.measure import Bench, measure
-from sizewise.profiling.system import status_bytes
 from sizewise.profiling.timing import CurveBudget, quantile
+from sizewise.system.memory import status_bytes
 
 SEED = 7
 REPEATS = 3
@@ -125,7 +125,7 @@ MODELS: dict[str, Callable[[Path], Iterator[Path]]] = {
 
 
 def samples(paths: Iterator[Path], bench: Bench) -> list[Sample]:
-    found = []
+    found: list[Sample] = []
     for path in paths:
         facts = inspect(path)
         found.extend(Sample(facts, measure(facts, path.parent, bench)) for _ in range(REPEATS))

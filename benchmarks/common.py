@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ import httpx
 import psutil
 
 RESULTS = Path(__file__).parent / "results"
+BUDGETS = Path(__file__).parent / "budgets.toml"
 WRK_SCRIPT = Path(__file__).parent / "post.lua"
 
 
@@ -91,7 +93,7 @@ def wrk(url: str, body: Path, *, connections: int, seconds: float, pids: list[in
 
 def median_window(windows: list[Window]) -> Window:
     def middle(name: str) -> float:
-        return statistics.median(getattr(w, name) for w in windows)
+        return float(statistics.median(getattr(w, name) for w in windows))
 
     return Window(
         requests_per_s=middle("requests_per_s"),
@@ -163,8 +165,11 @@ def pss_bytes(pid: int) -> int:
     return int(re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE).group(1)) * 1024  # type: ignore[union-attr]
 
 
-def save(name: str, rows: list[dict[str, Any]], *, note: str) -> None:
-    """Print the rows and write them, with machine, versions and date, to ``results/NAME_CPUS_DATE.json``."""
+def save(name: str, rows: list[dict[str, Any]], *, note: str, figures: dict[str, float]) -> None:
+    """Print the rows and write them, with machine, versions and date, to ``results/NAME_CPUS_DATE.json``.
+
+    ``figures`` are held against ``budgets.toml``: one outside its limits is said, and the exit status is 1.
+    """
     import onnxruntime
 
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
@@ -174,6 +179,7 @@ def save(name: str, rows: list[dict[str, Any]], *, note: str) -> None:
         "date": today,
         "machine": {"cpu": cpu_name(), "cpus": os.cpu_count(), "memory_bytes": psutil.virtual_memory().total},
         "versions": {"python": platform.python_version(), "onnxruntime": onnxruntime.__version__},
+        "figures": figures,
         "rows": rows,
     }
     RESULTS.mkdir(exist_ok=True)
@@ -182,6 +188,17 @@ def save(name: str, rows: list[dict[str, Any]], *, note: str) -> None:
     for row in rows:
         print("  ".join(f"{key}={value}" for key, value in row.items()))
     print(f"wrote {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path.name}")
+    missed = [line for figure, value in figures.items() if (line := over_budget(name, figure, value))]
+    if missed:
+        sys.exit("\n".join(missed))
+
+
+def over_budget(name: str, figure: str, value: float) -> str | None:
+    """One line when a figure is outside ``budgets.toml``."""
+    limits = tomllib.loads(BUDGETS.read_text())[name][figure]
+    if value > limits.get("most", value) or value < limits.get("least", value):
+        return f"{name}: {figure} is {value:g}, outside {limits}"
+    return None
 
 
 def cpu_name() -> str:

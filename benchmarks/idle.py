@@ -8,8 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import Sizewise, cpu_s, pss_bytes, save
-
+from benchmarks.common import Sizewise, cpu_s, pss_bytes, save
 from sizewise.demo.onnx_files import write_random_mlp
 
 MODELS = 20
@@ -35,7 +34,8 @@ def main() -> None:
             rows = [{"role": p["role"], "pss_mib": round(pss_bytes(p["pid"]) / 2**20, 1)} for p in processes]
             total = sum(float(row["pss_mib"]) for row in rows)
             rows.append({"role": "all", "pss_mib": round(total, 1), "core_share": round(cores, 4)})
-            save("idle_20_models", rows, note=f"PSS; CPU over {options.seconds:g} s; status is read outside the window")
+            note = f"PSS; CPU over {options.seconds:g} s; status is read outside the window"
+            save("idle_20_models", rows, note=note, figures={"pss_mib": round(total, 1), "core_share": round(cores, 4)})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Same machine, same run, same body (v2 JSON, 64 floats), windows alternating, medians of three; FastAPI gets as many
 worker processes as Sizewise uses (gateway and replica: two). The load generator shares the machine.
 
-Usage: python benchmarks/serve.py [--seconds 5] [--repeats 3]
+Usage: python -m benchmarks.serve [--seconds 5] [--repeats 3]
 """
 
 import argparse
@@ -13,10 +13,11 @@ import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import httpx
-from common import Sizewise, Window, free_port, median_window, row_of, save, server, tree, wrk
 
+from benchmarks.common import Sizewise, Window, free_port, median_window, row_of, save, server, tree, wrk
 from sizewise.demo.onnx_files import write_random_mlp
 
 CONNECTIONS = (1, 16, 64)
@@ -59,7 +60,22 @@ def main() -> None:
                     if repeat:  # the first round warms up
                         windows[label, connections].append(window)
         rows = [row_of(label, median_window(found), connections=c) for (label, c), found in windows.items()]
-        save("serve_small_onnx", rows, note=f"medians of {options.repeats} windows of {options.seconds:g} s")
+        note = f"medians of {options.repeats} windows of {options.seconds:g} s"
+        save("serve_small_onnx", rows, note=note, figures=figures_of(rows))
+
+
+def figures_of(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Ratios to lean FastAPI in the same run; a machine's mood moves both."""
+    found = {(row["server"], row["connections"]): row for row in rows}
+    ours, lean = found["sizewise", 64], found["fastapi lean, 2 workers", 64]
+    single, lean_single = found["sizewise", 1], found["fastapi lean, 2 workers", 1]
+    return {
+        "per_core_s_to_lean_at_64": round(ours["requests_per_core_s"] / lean["requests_per_core_s"], 2),
+        "per_s_to_lean_at_64": round(ours["requests_per_s"] / lean["requests_per_s"], 2),
+        "p99_to_lean_at_64": round(ours["p99_ms"] / lean["p99_ms"], 2),
+        "p50_to_lean_at_1": round(single["p50_ms"] / lean_single["p50_ms"], 2),
+        "errors": ours["errors"] + single["errors"],
+    }
 
 
 def check_answers(urls: dict[str, str], body: bytes) -> None:

@@ -29,7 +29,7 @@ def demo(
     folder: Annotated[Path, typer.Option("--folder", help="Where models, state and report.json go.")] = DEFAULT_FOLDER,
     output: OutputOption = Output.table,
 ) -> None:
-    """Serve 14 real models, a few KB to 540 MB, under uneven traffic in less memory than all of them take."""
+    """Serve 15 real models, a few KB to 540 MB, under uneven traffic in less memory than all of them take."""
     import asyncio
 
     from sizewise import api

@@ -23,6 +23,7 @@ DATA = {
     "cellar": ("wine", "input", "FP32"),
     "diabetes": ("diabetes", "input", "FP64"),
     "outliers": ("cancer", "input", "FP64"),
+    "lookup": ("iris", "input", "FP64"),
 }
 """Data set, input name and datatype of the models that were trained on something."""
 WIDTHS = {

@@ -125,6 +125,10 @@ def _outliers(folder: Path) -> None:
     (folder / "outliers.py").write_text(_OUTLIERS.format(mean=mean.tolist(), spread=spread.tolist(), n=len(mean)))
 
 
+def _lookup(folder: Path) -> None:
+    (folder / "lookup.py").write_text(_LOOKUP)
+
+
 def _legacy(folder: Path) -> None:
     import pickle
 
@@ -194,6 +198,26 @@ def predict(model, inputs):
     return {{"distance": np.sqrt((((inputs["input"] - mean) / spread) ** 2).mean(axis=1))}}
 '''
 
+_LOOKUP = '''"""Scores a customer with features that a database holds; the wait for it stands in for the database."""
+
+import time
+
+import numpy as np
+
+INPUTS = [{"name": "input", "datatype": "FP64", "shape": [1, 4]}]
+OUTPUTS = [{"name": "score", "datatype": "FP64", "shape": [1]}]
+ROUND_TRIP_S = 0.04
+
+
+def load():
+    return np.array([0.4, -0.2, 0.1, 0.7])
+
+
+def predict(weights, inputs):
+    time.sleep(ROUND_TRIP_S)
+    return {"score": inputs["input"] @ weights}
+'''
+
 _LEGACY = '''"""A server as many teams have it: Flask, a pickle, one route. Sizewise runs it unchanged."""
 
 import pathlib
@@ -246,6 +270,14 @@ MODELS: tuple[DemoModel, ...] = (
     DemoModel(name="diabetes", uri="diabetes/diabetes.txt", what="LightGBM", build=_diabetes, slo_p95_ms=100),
     DemoModel(name="outliers", uri="outliers/outliers.py", what="plain Python", build=_outliers, slo_p95_ms=100),
     DemoModel(
+        name="lookup",
+        uri="lookup/lookup.py",
+        what="plain Python, waits for a database, bursts",
+        build=_lookup,
+        slo_p95_ms=300,
+        max_replicas=3,
+    ),
+    DemoModel(
         name="encoder",
         uri="encoder/encoder.onnx",
         what="30 MB network",
@@ -256,8 +288,8 @@ MODELS: tuple[DemoModel, ...] = (
         DemoModel(
             name=name,
             uri=f"{name}/{name}.onnx",
-            what="280 MB network, one burst",
-            build=_mlp(f"{name}.onnx", (512, 5632, 5632, 5632, 500), external=True),
+            what="330 MB network, one burst",
+            build=_mlp(f"{name}.onnx", (512, 6144, 6144, 6144, 500), external=True),
             slo_p95_ms=400,
         )
         for name in ("tagger", "ranker", "vision")

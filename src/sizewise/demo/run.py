@@ -18,7 +18,7 @@ from sizewise.demo.report import Report, make_report
 from sizewise.demo.timeline import Moment, Timeline
 from sizewise.demo.traffic import Arrival, arrivals
 
-MEMORY = "1536MiB"
+MEMORY = "1750MiB"
 """The budget of models and of Sizewise itself: less than one replica of each model takes."""
 CPUS = 2
 SAMPLE_S = 1.0

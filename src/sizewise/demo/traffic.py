@@ -45,6 +45,7 @@ RATES: dict[str, Rate] = {
     "tagger": during(4, (0.14, 0.28)),
     "ranker": during(4, (0.42, 0.56)),
     "vision": during(4, (0.68, 0.80)),
+    "lookup": plus(during(2, (0.16, 0.50)), during(30, (0.22, 0.34))),
     "legacy": during(3, (0.12, 0.45)),
 }
 ATLAS_AT = (0.06, 0.07, 0.33, 0.34, 0.60, 0.61, 0.93)

@@ -1,0 +1,1 @@
+"""Measured, side by side, in one run; results are dated files in ``results/``."""
