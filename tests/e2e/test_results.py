@@ -25,6 +25,7 @@ SPEC = """
 models:
   mlp: {uri: mlp.onnx, scaling: {min_replicas: 1, max_replicas: 1}}
   lengths: {uri: lengths.onnx, scaling: {max_replicas: 1}}
+  crowd: {uri: mlp.onnx, scaling: {max_replicas: 1}}
 """
 BATCHES = (1, 2, 3, 7, 8, 16, 33, 64)
 CLIENTS, REQUESTS = 8, 40
@@ -132,6 +133,24 @@ def test_clients_of_mixed_shapes_each_get_their_own_answer(served: Served, model
     asked = counted["inference_stats"]["success"]["count"]
     assert asked >= CLIENTS * REQUESTS
     assert counted["execution_count"] < asked, "some were computed together"
+
+
+def test_clients_that_wake_a_model_together_are_all_answered(served: Served) -> None:
+    assert served.system.model("crowd")["state"] == "cold"
+    together = threading.Barrier(CLIENTS)
+
+    def work(seed: int) -> None:
+        values = np.random.default_rng(seed).normal(size=(2, 16)).astype(np.float32)
+        with triton.InferenceServerClient(served.system.address) as client:
+            together.wait(30)
+            found = served.infer(client, "crowd", values)
+        np.testing.assert_allclose(found, served.expected("mlp", values), rtol=1e-5, atol=1e-6)
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        for done in [pool.submit(work, seed) for seed in range(CLIENTS)]:
+            done.result(50)
+    seen = served.system.model("crowd")
+    assert (seen["requests_total"], seen["errors_total"], seen["replicas"]["ready"]) == (CLIENTS, 0, 1)
 
 
 def test_a_model_that_cannot_be_called_is_refused_when_it_is_opened(tmp_path: Path) -> None:
