@@ -44,7 +44,7 @@ def demo(
     _sizewise("down", "--state-dir", str(state), quiet=True)
     _build(folder, MODELS)
     _weigh(folder, state, MODELS)
-    spec = write_spec(folder, MODELS, port=0, admin_port=0)
+    spec = write_spec(folder, MODELS)
     message("starting: sizewise up " + str(spec))
     _sizewise("up", str(spec), "--state-dir", str(state), "--detach", quiet=True)
     run = Run(seconds=seconds)

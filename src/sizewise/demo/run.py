@@ -18,7 +18,7 @@ from sizewise.demo.report import Report, make_report
 from sizewise.demo.timeline import Moment, Timeline
 from sizewise.demo.traffic import Arrival, arrivals
 
-MEMORY = "1750MiB"
+MEMORY = "1600MiB"
 """The budget of models and of Sizewise itself: less than one replica of each model takes."""
 CPUS = 2
 SAMPLE_S = 1.0
@@ -33,18 +33,19 @@ class Run:
     """Load being replayed against a running system, with what it has shown so far."""
 
     seconds: float
+    models: tuple[DemoModel, ...] = MODELS
     seed: int = SEED
     timeline: Timeline = field(default_factory=Timeline)
     outcomes: list[Outcome] = field(default_factory=list)
 
-    async def go(self, client: api.Client, watch: Watch, models: tuple[DemoModel, ...] = MODELS) -> dict[str, Any]:
+    async def go(self, client: api.Client, watch: Watch) -> dict[str, Any]:
         """Replay the traffic; the system's status at the end."""
-        plan = arrivals(self.seconds, self.seed)
+        plan = arrivals(self.seconds, self.seed, {model.name for model in self.models})
         first = await asyncio.to_thread(client.status)
         url = first["data_url"]
         watcher = asyncio.create_task(self._watch(client, watch, plan))
         try:
-            await replay(plan, calls_of(models, self.seed), url=url, done=self.outcomes.append)
+            await replay(plan, calls_of(self.models, self.seed), url=url, done=self.outcomes.append)
         finally:
             watcher.cancel()
         await asyncio.sleep(SETTLE_S)
@@ -65,24 +66,24 @@ class Run:
             watch(moment)
             await asyncio.sleep(SAMPLE_S)
 
-    def report(self, status: dict[str, Any], models: tuple[DemoModel, ...] = MODELS) -> Report:
+    def report(self, status: dict[str, Any]) -> Report:
         return make_report(
             seconds=self.seconds,
             seed=self.seed,
-            models=models,
+            models=self.models,
             outcomes=self.outcomes,
             status=status,
             timeline=self.timeline,
         )
 
 
-def write_spec(folder: Path, models: tuple[DemoModel, ...], *, port: int, admin_port: int) -> Path:
+def write_spec(folder: Path, models: tuple[DemoModel, ...]) -> Path:
     """``sizewise.yaml`` of the demo beside its models: a spec like any user's."""
     spec = {
         "project": "demo",
         "models": {model.name: _entry(folder, model) for model in models},
         "machine": {"cpus": CPUS, "memory": MEMORY},
-        "serving": {"host": "127.0.0.1", "port": port, "admin_port": admin_port},
+        "serving": {"host": "127.0.0.1", "port": 0, "admin_port": 0},
     }
     path = folder / "sizewise.yaml"
     path.write_text(yaml.safe_dump(spec, sort_keys=False))

@@ -5,7 +5,7 @@ Rates are functions of the share of the run that has passed, so a shorter run ha
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 Rate = Callable[[float], float]
@@ -45,17 +45,19 @@ RATES: dict[str, Rate] = {
     "tagger": during(4, (0.14, 0.28)),
     "ranker": during(4, (0.42, 0.56)),
     "vision": during(4, (0.68, 0.80)),
-    "lookup": plus(during(2, (0.16, 0.50)), during(30, (0.22, 0.34))),
+    "lookup": plus(during(2, (0.16, 0.50)), during(22, (0.22, 0.34))),
     "legacy": during(3, (0.12, 0.45)),
 }
 ATLAS_AT = (0.06, 0.07, 0.33, 0.34, 0.60, 0.61, 0.93)
 """The large model is asked by a few people at a few moments."""
 
 
-def arrivals(seconds: float, seed: int) -> list[Arrival]:
-    """Every request of the run in order of time; Poisson arrivals at the rates above, drawn from ``seed``."""
-    drawn = [Arrival(share * seconds, "atlas") for share in ATLAS_AT]
+def arrivals(seconds: float, seed: int, names: Collection[str]) -> list[Arrival]:
+    """Every request for these models in order of time; Poisson arrivals at the rates above, drawn from ``seed``."""
+    drawn = [Arrival(share * seconds, "atlas") for share in ATLAS_AT if "atlas" in names]
     for model, rate in RATES.items():
+        if model not in names:
+            continue
         rng = random.Random(f"{seed}:{model}")  # noqa: S311 - traffic, not secrets
         peak = max(rate(i / 1000) for i in range(1000))
         at_s = 0.0
