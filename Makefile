@@ -25,7 +25,7 @@ test-all: ## add PyTorch and KServe's client, and run the tests that `make test`
 check: ## format, lint, strict types, layers and repository tests: under a minute when warm
 	@scripts/setup.sh dev
 	@$(MAKE) check-fast
-	@echo "check: types" && $(BIN)/mypy src tests $(wildcard benchmarks examples)
+	@echo "check: types" && $(BIN)/mypy src tests benchmarks $(wildcard examples/*.py)
 	@echo "check: repository tests" && $(BIN)/pytest -q tests/repo
 
 check-fast: # the half that pre-commit runs
