@@ -55,7 +55,7 @@ class ForkedBody:
     def __init__(self, spec: ReplicaSpec, process: Process, link: ReplicaLink) -> None:
         self.process = process
         self.start_s = 0.0
-        """From the order until it could be spoken to."""
+        """From the order to fork until it could be spoken to."""
         self.parent: WarmParent | None = None
         self._spec = spec
         self._link = link
@@ -63,6 +63,8 @@ class ForkedBody:
     @classmethod
     async def fork(cls, spec: ReplicaSpec, folders: Folders, parent: WarmParent) -> "ForkedBody":
         """Raises UnavailableError with the reason; nothing is left running then."""
+        # Importing a framework is paid once and not by the next load, so it is no part of what a load takes
+        await parent.ready()
         ordered_s = time.monotonic()
         path = socket_of(folders.run_dir, spec.replica_id)
         path.unlink(missing_ok=True)

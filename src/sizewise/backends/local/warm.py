@@ -66,10 +66,14 @@ class WarmParent:
         answer = await client.request(order, timeout_s=FORK_TIMEOUT_S)
         return int(answer["pid"])
 
+    async def ready(self) -> None:
+        """Returns when it has imported its runtime. Raises UnavailableError with the reason."""
+        await self._connected()
+
     async def prepare(self) -> None:
         """Have it ready before the first fork; what fails here shows when it is needed."""
         with contextlib.suppress(UnavailableError, OSError):
-            await self._connected()
+            await self.ready()
 
     async def adopt(self) -> bool:
         """Connect to one that lives already."""
