@@ -45,7 +45,7 @@ def test_the_report_agrees_with_the_counters_of_the_gateway(tmp_path: Path) -> N
     assert written["requests"] == sum(counted.values()) == len(arrivals(SECONDS, run.seed, {m.name for m in SMALL}))
     assert {row["name"]: row["requests"] for row in written["models"]} == counted
     assert written["failed"] == 0
-    assert written["answered"] == written["requests"]
+    assert written["answered"] + written["shed"] == written["requests"]
     assert written["replica_seconds"] == pytest.approx(sum(row["replica_seconds"] for row in written["models"]))
     assert 0 < written["replica_seconds"] < written["always_on_replica_seconds"]
     _looks_right(moments, report, run.timeline)

@@ -8,6 +8,8 @@ from sizewise.demo.load import Outcome
 from sizewise.demo.models import DemoModel
 from sizewise.demo.timeline import Timeline
 
+SHED_STATUSES = frozenset({429, 503})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReport:
@@ -20,6 +22,8 @@ class ModelReport:
     slo_p95_s: float
     requests: int
     answered: int
+    shed: int
+    """Refused at once with 429 or 503, because they would have been late."""
     failed: int
     in_slo: int
     slo_attainment: float | None
@@ -41,6 +45,7 @@ class Report:
     seed: int
     requests: int
     answered: int
+    shed: int
     failed: int
     slo_attainment: float
     cold_starts: int
@@ -88,6 +93,7 @@ def make_report(
         seed=seed,
         requests=requests,
         answered=sum(row.answered for row in rows),
+        shed=sum(row.shed for row in rows),
         failed=sum(row.failed for row in rows),
         slo_attainment=sum(row.in_slo for row in rows) / requests if requests else 1.0,
         cold_starts=sum(row.cold_starts for row in rows),
@@ -106,6 +112,7 @@ def _model_report(
 ) -> ModelReport:
     slo_s = model.slo_p95_ms / 1000
     answered = [o for o in outcomes if o.status == 200]
+    shed = sum(o.status in SHED_STATUSES for o in outcomes)
     in_slo = sum(o.latency_s <= slo_s for o in answered)
     latencies = sorted(o.latency_s for o in answered)
     replica_bytes = status["replica_memory_bytes"]
@@ -117,7 +124,8 @@ def _model_report(
         slo_p95_s=slo_s,
         requests=len(outcomes),
         answered=len(answered),
-        failed=len(outcomes) - len(answered),
+        shed=shed,
+        failed=len(outcomes) - len(answered) - shed,
         in_slo=in_slo,
         slo_attainment=in_slo / len(outcomes) if outcomes else None,
         p50_s=quantile(latencies, 0.5),

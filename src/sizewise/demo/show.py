@@ -111,8 +111,8 @@ def summary(report: Report) -> list[str]:
     fewer = 1 - report.replica_seconds / report.always_on_replica_seconds
     return [
         (
-            f"{report.requests} requests, {report.failed} failed, {report.slo_attainment:.2%} within their SLO, "
-            f"{report.cold_starts} cold starts."
+            f"{report.requests} requests, {report.failed} failed, {report.shed} refused at once because they would "
+            f"have been late, {report.slo_attainment:.2%} within their SLO, {report.cold_starts} cold starts."
         ),
         (
             f"Models held {_gib_s(report.memory_byte_seconds)} of memory-time and {report.replica_seconds:.0f} "
@@ -135,7 +135,8 @@ def _by_weight(models: Sequence[ModelReport]) -> list[ModelReport]:
 
 
 def _cells(row: ModelReport) -> tuple[str, ...]:
-    failed = f" ({row.failed} failed)" if row.failed else ""
+    lost = [f"{row.failed} failed"] * bool(row.failed) + [f"{row.shed} refused"] * bool(row.shed)
+    failed = f" ({', '.join(lost)})" if lost else ""
     return (
         row.name,
         format_bytes(row.weights_bytes or None),
