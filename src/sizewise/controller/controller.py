@@ -336,10 +336,9 @@ class Controller:
             new_id=self._parts.new_id,
         )
         actions = actions_of(snapshot, decision, {model.name: model for model in view.models}, around=wiring)
-        measured = {(r.name, v.version): self.profiles[v.hash] for r in self.registry for v in r.versions}
         troubled = [
             *watch.stops_of_parked(snapshot.replicas, parked),
-            *watch.stops_of_overweight(snapshot.replicas, measured),
+            *self.parking.end_overweight(snapshot.replicas, self.registry, self.profiles),
         ]
         stopped = {action.replica_id for action in actions if isinstance(action, StopReplica)}
         # Last, so that the harshest word about a replica counts.

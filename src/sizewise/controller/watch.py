@@ -1,7 +1,7 @@
 """What goes wrong with replicas: crash loops are parked, replicas that outgrow their measured peak are ended."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sizewise.controller.records import ModelRecord
 from sizewise.core import backoff
@@ -79,6 +79,29 @@ class Parking:
         """What to reserve for a replica, learned from deaths by lack of memory."""
         return self._models.get(model, _Trouble()).history.memory_floor_bytes
 
+    def end_overweight(
+        self, replicas: Sequence[ReplicaObserved], records: Iterable[ModelRecord], profiles: Mapping[str, ModelProfile]
+    ) -> list[StopReplica]:
+        """Stops for replicas that outgrow what is known of them; what they hold is reserved for the next ones.
+
+        ``profiles`` by the hash of the artifact.
+        """
+        known = {}
+        for record in records:
+            floor_bytes = self.memory_floor_bytes(record.name)
+            for version in record.versions:
+                profile = profiles[version.hash]
+                memory = backoff.raised(profile.memory, floor_bytes)
+                known[record.name, version.version] = replace(profile, memory=memory)
+        stops = stops_of_overweight(replicas, known)
+        ended = {stop.replica_id for stop in stops}
+        for replica in replicas:
+            if replica.replica_id in ended:
+                trouble = self._models.setdefault(replica.model, _Trouble())
+                floor_bytes = max(trouble.history.memory_floor_bytes, replica.memory_bytes)
+                trouble.history = replace(trouble.history, memory_floor_bytes=floor_bytes)
+        return stops
+
     def forgive(self, model: str) -> None:
         """Somebody changed something: try at once."""
         self._models.pop(model, None)
@@ -100,7 +123,8 @@ def stops_of_parked(replicas: Iterable[ReplicaObserved], parked: Mapping[str, fl
 def stops_of_overweight(
     replicas: Iterable[ReplicaObserved], profiles: Mapping[tuple[str, str], ModelProfile]
 ) -> list[StopReplica]:
-    """``profiles`` are the measured ones by model and version: live figures would follow a leak and excuse it."""
+    """``profiles`` are the measured ones by model and version, with what was learned from earlier ends as their peak:
+    live figures would follow a leak and excuse it."""
     stops: list[StopReplica] = []
     for replica in replicas:
         profile = profiles.get((replica.model, replica.version))

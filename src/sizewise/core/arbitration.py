@@ -16,7 +16,7 @@ TURN_LEAST_S = 10.0
 that no more than a twentieth of the time is lost; the turn of the more valuable one is longer in proportion."""
 
 STUCK_LOADS = 10.0
-STUCK_LEAST_S = 30.0
+STUCK_LEAST_S = 5.0
 """A load that takes ten times as long as it should is stuck and feeds on nothing: its slot is free."""
 
 
