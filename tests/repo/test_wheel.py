@@ -1,5 +1,6 @@
 """The wheel is whole: it carries what it should and nothing else, and runs without a checkout."""
 
+import json
 import re
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, timeout=120)
     bin_folder = folder / "venv/bin"
     install = [str(bin_folder / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, "-c", str(folder / "constraints.txt"), str(wheel)], check=True, timeout=600)
+    subprocess.run([*install, "-c", str(folder / "constraints.txt"), f"{wheel}[demo]"], check=True, timeout=600)
     return bin_folder
 
 
@@ -68,3 +69,30 @@ def test_installed_wheel_imports(installed: Path, tmp_path: Path) -> None:
     code = "import sizewise, sizewise.core, sizewise.protocols; print(sizewise.__version__)"
     run = subprocess.run([installed / "python", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == sizewise.__version__
+
+
+def used(installed: Path, folder: Path, *args: str) -> str:
+    """A command of the installed wheel, in a folder far from the checkout; what it printed."""
+    environment = {"PATH": f"{installed}:/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"}
+    command = [str(installed / "sizewise"), *args]
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=400)
+    assert run.returncode == 0, run.stderr
+    assert "Traceback" not in run.stderr
+    return run.stdout
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(900)
+def test_installed_wheel_runs_the_demo_profiles_and_serves(installed: Path, tmp_path: Path) -> None:
+    used(installed, tmp_path, "demo", "--seconds", "10")
+    report = json.loads((tmp_path / ".sizewise-demo/report.json").read_text())
+    assert len(report["models"]) >= 10
+    model = next((tmp_path / ".sizewise-demo/models").rglob("*.onnx"))
+    (profile,) = json.loads(used(installed, tmp_path, "profile", str(model), "-o", "json"))["models"]
+    assert profile["estimate"]["facts"]["disk_bytes"] > 0
+    try:
+        used(installed, tmp_path, "up", str(model.parent), "--detach", "--port", "0", "--admin-port", "0")
+        status = json.loads(used(installed, tmp_path, "status", "-o", "json"))
+        assert [each["name"] for each in status["models"]]
+    finally:
+        assert "stopped" in used(installed, tmp_path, "down")
