@@ -322,8 +322,8 @@ class Controller:
         return view_of(snapshot, self.registry, around, now_s=now_s)
 
     def _actions(self, snapshot: Snapshot, decision: FleetDecision, view: FleetView) -> tuple[Action, ...]:
-        parked = self.parking.until_s(view.now_s)
-        refused = {name: self.parking.refusal(name) for name in parked}
+        parked = self.parking.refusals(view.now_s)
+        refused = dict(parked)
         for decided in decision.models:
             if decided.reason.code in {"too_large", "unloaded"}:
                 refused[decided.name] = f"model {decided.name!r} cannot be started: {render(decided.reason)}"

@@ -24,8 +24,12 @@ from sizewise.protocols.backend import (
 OUTSTANDING_BATCHES = 2
 """Requests that a replica may hold, in best batches: one that is computed, and one that is ready when it ends. More
 would only wait where another replica cannot take them."""
-LEAST_OUTSTANDING = 64
-"""Small requests must keep a replica busy while answers travel."""
+MOST_AHEAD = 64
+AHEAD_S = 0.02
+"""Quick requests must keep a replica busy while answers travel: up to ``MOST_AHEAD`` of them, as far as they are
+computed within ``AHEAD_S``. What waits longer waits at the gateway, which knows the SLO and other replicas."""
+COMMAND_OUTSTANDING = 256
+"""A server of the user's queues and batches by itself, and knows best how much it can do at once."""
 UNMEASURED_BATCH = 16
 """Rows that a replica may compute at once while nobody has measured what pays: computing what waits together takes no
 longer than one after the other, and its batches are the measurement."""
@@ -136,6 +140,12 @@ def _starts(record: ModelRecord, decided: ModelDecision, view: ModelView, *, aro
     return [StartReplica(spec=replace(spec, replica_id=around.new_id())) for _ in range(decided.start)]
 
 
+def _outstanding(version: VersionRecord, profile: ModelProfile, batch: int) -> int:
+    if version.command is not None:
+        return COMMAND_OUTSTANDING
+    return max(OUTSTANDING_BATCHES * batch, min(MOST_AHEAD, int(AHEAD_S / max(profile.curve.p50_s(1), 1e-9))))
+
+
 def replica_spec(
     record: ModelRecord, version: VersionRecord, profile: ModelProfile, *, around: Surroundings
 ) -> ReplicaSpec:
@@ -154,7 +164,7 @@ def replica_spec(
         entry=version.facts.entry,
         threads=max(1, min(profile.threads, int(around.cpus))),
         max_batch=batch,
-        max_outstanding=max(LEAST_OUTSTANDING, OUTSTANDING_BATCHES * batch),
+        max_outstanding=_outstanding(version, profile, batch),
         inputs=version.facts.inputs,
         outputs=version.facts.outputs,
         self_check=record.candidate is not None and version.version == record.candidate.version,

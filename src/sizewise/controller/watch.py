@@ -1,6 +1,6 @@
 """What goes wrong with replicas: crash loops are parked, replicas that outgrow their measured peak are ended."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sizewise.controller.records import ModelRecord
@@ -55,7 +55,7 @@ class Parking:
         trouble.peaks = {r.replica_id: max(r.peak_bytes, r.memory_bytes) for r in ready}
 
     def until_s(self, now_s: float) -> Mapping[str, float]:
-        """Models that are parked now."""
+        """Models that are not to be started now: parked, or pausing between attempts."""
         found = {name: backoff.parked_until_s(trouble.history, now_s) for name, trouble in self._models.items()}
         return {name: until_s for name, until_s in found.items() if until_s is not None}
 
@@ -63,14 +63,18 @@ class Parking:
         """For people: why it is parked, and when it is tried again."""
         trouble = self._models.get(model, _Trouble())
         until_s = backoff.parked_until_s(trouble.history, now_s)
-        if until_s is None:
+        if until_s is None or not backoff.is_parked(trouble.history, now_s):
             return None
         left = format_seconds(until_s - now_s)
         return f"it dies whenever it is started ({trouble.last_exit}): next try in {left}"
 
-    def refusal(self, model: str) -> str:
-        """For clients: the same without a time, so that it need not be published every second."""
-        return f"model {model!r} cannot be started now ({self._models[model].last_exit}): it is tried again later"
+    def refusals(self, now_s: float) -> dict[str, str]:
+        """For clients, by model: the same without a time, so that it need not be published every second."""
+        return {
+            model: f"model {model!r} cannot be started now ({trouble.last_exit}): it is tried again later"
+            for model, trouble in self._models.items()
+            if backoff.is_parked(trouble.history, now_s)
+        }
 
     def last_exit(self, model: str) -> str | None:
         return self._models.get(model, _Trouble()).last_exit or None
@@ -111,7 +115,7 @@ def _died_since(replica: ReplicaObserved, seen: Mapping[str, float]) -> bool:
     return replica.last_exit_at_s is not None and replica.last_exit_at_s > seen.get(replica.replica_id, float("-inf"))
 
 
-def stops_of_parked(replicas: Iterable[ReplicaObserved], parked: Mapping[str, float]) -> list[StopReplica]:
+def stops_of_parked(replicas: Iterable[ReplicaObserved], parked: Collection[str]) -> list[StopReplica]:
     """Replicas of parked models that do not answer: the backend would go on starting them."""
     return [
         StopReplica(replica_id=r.replica_id, drain_s=0.0, why="crash-looping")

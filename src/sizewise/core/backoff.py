@@ -11,6 +11,9 @@ DEATHS_MOST = 5
 DEATHS_WINDOW_S = 60.0
 """More deaths than this in this time park it as well, ready or not."""
 
+PAUSE_FIRST_S = 0.5
+"""Before the next attempt after a death before ready; four times as long after the second."""
+
 PARK_FIRST_S = 10.0
 PARK_MOST_S = 600.0
 """The first park, doubled each time up to the most. A replica that stays ready for as long ends the series."""
@@ -28,6 +31,7 @@ class CrashHistory:
     in_a_row: int = 0
     """Deaths before ready since a replica was last ready."""
     parks: int = 0
+    """Times it was parked; 0 while it only pauses between its first attempts."""
     parked_until_s: float | None = None
     ready_since_s: float | None = None
     memory_floor_bytes: int = 0
@@ -49,7 +53,8 @@ def after_death(
         floor = max(floor, round(MEMORY_AFTER_OOM * max(memory_bytes, floor)))
     died = replace(history, deaths_s=deaths_s, in_a_row=in_a_row, memory_floor_bytes=floor, ready_since_s=None)
     if in_a_row < FAILURES_IN_A_ROW and len(deaths_s) <= DEATHS_MOST:
-        return died
+        pause_s = PAUSE_FIRST_S * 4.0 ** (in_a_row - 1)
+        return died if was_ready else replace(died, parked_until_s=now_s + pause_s)
     until_s = now_s + min(PARK_MOST_S, PARK_FIRST_S * 2.0 ** min(history.parks, 16))
     # After the park it gets one attempt: had it all of them again, each park would cost three more crashes
     return replace(died, deaths_s=(), in_a_row=FAILURES_IN_A_ROW - 1, parks=history.parks + 1, parked_until_s=until_s)
@@ -66,6 +71,11 @@ def parked_until_s(history: CrashHistory, now_s: float) -> float | None:
     """When the model may be started again; None when it may now."""
     until_s = history.parked_until_s
     return until_s if until_s is not None and now_s < until_s else None
+
+
+def is_parked(history: CrashHistory, now_s: float) -> bool:
+    """Given up for now, rather than pausing between attempts: clients are told instead of held."""
+    return history.parks > 0 and parked_until_s(history, now_s) is not None
 
 
 def raised(memory: Memory, floor_bytes: int) -> Memory:

@@ -67,7 +67,7 @@ def test_what_is_a_crash_loop(looks: list[list[ReplicaObserved]], parked: bool) 
     for second, seen in enumerate(looks):
         parking.absorb(RECORD, seen, now_s=float(second))
     now_s = float(len(looks))
-    assert ("a" in parking.until_s(now_s)) is parked
+    assert ("a" in parking.refusals(now_s)) is parked
     assert (parking.failure("a", now_s) is not None) is parked
 
 

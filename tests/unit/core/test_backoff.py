@@ -15,7 +15,9 @@ def crashed(times: int, *, every_s: float = 1.0, was_ready: bool = False) -> Cra
 @pytest.mark.parametrize(
     ("history", "now_s", "until_s"),
     [
-        pytest.param(crashed(2), 1.0, None, id="two failures: tried again"),
+        pytest.param(crashed(1), 0.4, 0.5, id="one failure: a pause"),
+        pytest.param(crashed(2), 1.0, 3.0, id="two failures: a longer one"),
+        pytest.param(crashed(2), 3.0, None, id="pause over: tried again"),
         pytest.param(crashed(3), 2.0, 12.0, id="three in a row: parked"),
         pytest.param(crashed(3), 12.0, None, id="park is over"),
         pytest.param(crashed(3, every_s=1000), 2000.0, 2010.0, id="in a row, however slowly"),
