@@ -10,7 +10,7 @@ import typer
 
 from sizewise.cli.options import Output
 from sizewise.cli.printing import message, print_json
-from sizewise.cli.show_up import difference_lines, started_lines
+from sizewise.cli.show_up import difference_lines, started_lines, staying_lines
 
 if TYPE_CHECKING:
     from sizewise.controller.spec import Spec
@@ -76,11 +76,13 @@ def apply_to_running(state_dir: Path, spec: "Spec", *, prune: bool, output: Outp
 
     with api.connect(state_dir=state_dir) as client:
         difference = client.apply(spec, prune=prune)
-        url = client.url
+        url, stays = client.url, staying_lines(spec, client.status())
     if output is Output.json:
         print_json({"admin_url": url, "difference": difference})
     else:
         typer.echo(f"the system at {url} goes on, with this spec:")
         for line in difference_lines(difference):
             typer.echo(line)
+    for line in stays:
+        message(f"sizewise: {line}")
     return failures(difference)

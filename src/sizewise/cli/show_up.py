@@ -2,14 +2,19 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from sizewise.cli.options import DEFAULT_STATE_DIR
+from sizewise.core.units import format_bytes
+
+if TYPE_CHECKING:
+    from sizewise.controller.spec import Spec
 
 Answer = Mapping[str, Any]
 _SIGNS = {"added": "+", "changed": "~", "removed": "-", "kept": "="}
@@ -83,3 +88,27 @@ def _example(tensor: Answer) -> dict[str, Any]:
     value = {"BYTES": "0", "BOOL": False}.get(tensor["datatype"], 0)
     data = [value] * min(count, MOST_ELEMENTS + 1)
     return {"name": tensor["name"], "shape": shape, "datatype": tensor["datatype"], "data": data}
+
+
+def staying_lines(spec: "Spec", status: Answer) -> list[str]:
+    """What a spec asks for that a running system cannot change: its budget and its addresses.
+
+    A port that is the default may be nobody's wish: it is not compared.
+    """
+    from sizewise.controller.spec import ServingSpec
+
+    machine, serving, usual, runs = spec.machine, spec.serving, ServingSpec(), status["machine"]
+    port = None if serving.port in (0, usual.port) else serving.port
+    admin_port = None if serving.admin_port in (0, usual.admin_port) else serving.admin_port
+    asked: tuple[tuple[str, float | None, float | None, Callable[[float], str]], ...] = (
+        ("machine.cpus", machine.cpus, runs["cpus"], "{:g}".format),
+        ("machine.memory", machine.memory_bytes, runs["memory_bytes"], format_bytes),
+        ("machine.disk", machine.disk_bytes, runs["disk_bytes"], format_bytes),
+        ("serving.port", port, urlsplit(status["data_url"]).port, "{:g}".format),
+        ("serving.admin_port", admin_port, urlsplit(status["admin_url"]).port, "{:g}".format),
+    )
+    return [
+        f"{key} stays {show(have)} instead of {show(want)}: run sizewise down, then sizewise up"
+        for key, want, have, show in asked
+        if want is not None and have is not None and want != have
+    ]
