@@ -55,7 +55,7 @@ SENTENCES: Mapping[str, str] = {
 }
 """One sentence for each code. Numbers are put in by name and formatted by the unit at the end of the name."""
 
-NEVER = {"idle": "no demand: no request so far"}
+NEVER = {"idle": "no demand: no request since the start"}
 """Said instead when a time in the sentence is infinite."""
 
 CODES = frozenset(SENTENCES)

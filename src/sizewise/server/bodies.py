@@ -8,7 +8,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from sizewise.controller.spec import ModelSpec, Spec, check_name, parse_spec
-from sizewise.protocols.errors import UsageError
+from sizewise.protocols.errors import SpecError, UsageError
 
 _CARRIED = ("slo", "scaling", "timeout_s", "max_queue", "hold_s")
 """A deploy that does not name these leaves them as they are."""
@@ -41,7 +41,11 @@ class DeployBody(BaseModel):
                 raise UsageError(f"{key} {path!r} is relative: give an absolute path")
         given = self.model_dump(exclude_none=True, exclude={"name", "allow_code", "proof"})
         text = orjson.dumps({"models": {self.name: _plain(given)}}).decode()
-        (model,) = parse_spec(text, file="request", base=Path("/")).models
+        try:
+            (model,) = parse_spec(text, file="request", base=Path("/")).models
+        except SpecError as error:  # there is no file, and so no line, that the caller knows of
+            key = error.key.removeprefix(f"models.{self.name}").lstrip(".") or self.name
+            raise UsageError(f"{key}: {error.problem}" + (f": {error.allowed}" if error.allowed else "")) from error
         if known is None:
             return model
         kept: dict[str, Any] = {key: getattr(known, key) for key in _CARRIED if key not in given}
