@@ -16,9 +16,10 @@ from tests.e2e.steady_load import ROW, infer
 from tests.e2e.system import System, named, ready, replicas
 
 WITHIN_S = 30.0
-CALL_S = 0.004
-PER_S = 140.0
-"""With 4 ms each, less than what one replica can do; with half a core, more."""
+CALL_S = 0.015
+"""Several of the scheduler's slices: a shorter one can pass in one piece beside a burner."""
+PER_S = 40.0
+"""Three fifths of a core: less than what one replica can do, and more once it has half a core."""
 
 
 @pytest.fixture
@@ -117,12 +118,13 @@ async def test_a_burner_moves_curve_and_capacity_and_back(system: System) -> Non
     assert "p50 at batch 1" in text
 
 
+@pytest.mark.timeout(120)
 async def test_a_burst_grows_it_and_leaves_nothing(system: System) -> None:
     path = code_models.write(system.models / "busy.py", predict=code_models.busy(CALL_S))
     system.ok("profile", path, "--time-limit", "10")
     system.up(system.spec("busy: {uri: models/busy.py}"))
     for _ in range(2):
-        async with steady(system.port, "busy", 300) as load:
+        async with steady(system.port, "busy", 2 * PER_S) as load:
             await system.until(ready("busy", 2))
         assert load.errors == []
         await system.until(lambda seen: not replicas(seen, "busy"), within_s=WITHIN_S)
