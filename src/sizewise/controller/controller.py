@@ -115,6 +115,8 @@ class Controller:
         self.counters = Counters(await self._parts.state.note("counters"))
         self.ledger = Ledger(self.counters)
         self.ledger.restore(await self._parts.state.note("live"), self._parts.boot)
+        # Sizewise's own processes take their share of the budget before the first deploy is judged
+        self.snapshot = await self._parts.backend.observe()
         await self._weigh()
 
     async def run(self) -> None:
