@@ -11,15 +11,30 @@ from typing import TYPE_CHECKING, Any
 from sizewise.core.version import VERSION
 
 if TYPE_CHECKING:
-    from sizewise.api import Client, ProfileOptions, Report, connect, convert, down, logs, profile
+    from sizewise.api import (
+        BenchOptions,
+        BenchReport,
+        Client,
+        ProfileOptions,
+        Report,
+        bench,
+        connect,
+        convert,
+        down,
+        logs,
+        profile,
+    )
     from sizewise.protocols.errors import SizewiseError
 
 __all__ = [
+    "BenchOptions",
+    "BenchReport",
     "Client",
     "ProfileOptions",
     "Report",
     "SizewiseError",
     "__version__",
+    "bench",
     "connect",
     "convert",
     "down",

@@ -1,20 +1,25 @@
 """The public Python API: the same verbs as the commands, which call it."""
 
+from sizewise.api.bench import bench
 from sizewise.api.client import AdminError, Client, connect
 from sizewise.api.logs import LogLine, logs
 from sizewise.api.system import down
 from sizewise.api.weigh import ProfileOptions, convert, profile
 from sizewise.formats.convert import ConvertReport, UntrustedTypesError
+from sizewise.loadgen.bench import BenchOptions, BenchReport
 from sizewise.profiling.report import Report
 
 __all__ = [
     "AdminError",
+    "BenchOptions",
+    "BenchReport",
     "Client",
     "ConvertReport",
     "LogLine",
     "ProfileOptions",
     "Report",
     "UntrustedTypesError",
+    "bench",
     "connect",
     "convert",
     "down",
