@@ -5,7 +5,7 @@ the step of one autoscaler with its stock configuration and with how often, and 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -121,6 +121,20 @@ class Incumbent(Generic[C, S]):
     """Whether the first request for a model with no replica has it asked at once."""
     parks: bool = False
     """Whether requests wait while there is no replica; otherwise they fail."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointIncumbent(Generic[C, S]):
+    """An autoscaler that decides for all models of a cluster at once; observations and answers share their order."""
+
+    name: str
+    summary: str
+    config: C
+    """Stock defaults; its models are to be filled in."""
+    start: Callable[[C, Sequence[Observation]], S]
+    step: Callable[[C, Sequence[Observation], S], tuple[tuple[int, ...], S, Reason]]
+    interval_s: Callable[[C, S], float]
+    """As for ``Incumbent``."""
 
 
 def clip(value: int, low: int, high: int | None) -> int:

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sizewise.core.policies.aibrix import ApaConfig, ApaState, apa_interval_s, apa_start, apa_step
-from sizewise.core.policies.base import Incumbent
+from sizewise.core.policies.base import Incumbent, JointIncumbent
 from sizewise.core.policies.dynamo import DynamoConfig, DynamoState, dynamo_interval_s, dynamo_start, dynamo_step
 from sizewise.core.policies.ec2_predictive import (
     PredictiveConfig,
@@ -14,6 +14,7 @@ from sizewise.core.policies.ec2_predictive import (
     predictive_start,
     predictive_step,
 )
+from sizewise.core.policies.faro import FaroConfig, FaroState, faro_interval_s, faro_start, faro_step
 from sizewise.core.policies.hpa import HpaState, hpa_interval_s, hpa_start, hpa_step
 from sizewise.core.policies.hpa_config import HpaConfig, HpaKind, HpaMetric
 from sizewise.core.policies.keda import KedaConfig, KedaState, keda_interval_s, keda_start, keda_step
@@ -154,6 +155,15 @@ WVA: Incumbent[WvaConfig, WvaState] = Incumbent(
     parks=True,
 )
 
+FARO: JointIncumbent[FaroConfig, FaroState] = JointIncumbent(
+    name="faro",
+    summary="Faro-like: utility of all models under a cap every 300 s, one more for the late in between",
+    config=FaroConfig(),
+    start=faro_start,
+    step=faro_step,
+    interval_s=faro_interval_s,
+)
+
 # Configurations and states differ from one to the next; what goes in comes from the same entry, so Any is safe
 ALL: tuple[Incumbent[Any, Any], ...] = (
     STATIC,
@@ -173,3 +183,6 @@ ALL: tuple[Incumbent[Any, Any], ...] = (
 
 POLICIES: Mapping[str, Incumbent[Any, Any]] = MappingProxyType({policy.name: policy for policy in ALL})
 """By name. Targets that a system leaves to its user are stand-ins: calibrate them from the model's profile."""
+
+JOINT_POLICIES: Mapping[str, JointIncumbent[Any, Any]] = MappingProxyType({FARO.name: FARO})
+"""Those that decide for all models of a cluster at once."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sizewise.core.policies.base import Signal, read
-from sizewise.core.policies.registry import POLICIES
+from sizewise.core.policies.registry import JOINT_POLICIES, POLICIES
 from sizewise.core.policies.static import StaticConfig, peak_replicas
 from sizewise.core.policies.windows import EMPTY, mean, record, total, weighted_mean
 from tests.unit.core.policies.replaying import replay, seen
@@ -23,6 +23,14 @@ def test_every_entry_says_what_it_is(name: str) -> None:
     assert dataclasses.is_dataclass(policy.config)
     observation = seen()
     assert policy.interval_s(policy.config, policy.start(policy.config, observation)) > 0
+
+
+def test_no_name_is_taken_twice() -> None:
+    assert not POLICIES.keys() & JOINT_POLICIES.keys()
+    joint = JOINT_POLICIES["faro"]
+    state = joint.start(joint.config, [seen()])
+    assert joint.step(joint.config, [seen()], state)[0] == (1,)
+    assert joint.interval_s(joint.config, state) == 10.0
 
 
 @pytest.mark.parametrize("name", NAMES)
