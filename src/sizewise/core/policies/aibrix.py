@@ -19,6 +19,7 @@ class ApaConfig:
     target: float = 10.0
     """Mean requests in flight of one ready replica. It must be set; 10 is our stand-in."""
     min_replicas: int = 1
+    """Fewest replicas; with 0 it can start from zero."""
     max_replicas: int = 100
     """Must be set; 100 leaves the rule alone to decide."""
     window_s: float = 180.0
@@ -28,7 +29,9 @@ class ApaConfig:
     max_scale_down_rate: float = 2.0
     """Divisor of the present number per decision."""
     tolerance_up: float = 0.1
+    """Ratio above 1 that is not acted on."""
     tolerance_down: float = 0.1
+    """Ratio below 1 that is not acted on."""
     up_window_s: float = 0.0
     """Scale-up cooldown: the *highest* recommendation of this time is taken."""
     down_window_s: float = 300.0

@@ -34,6 +34,7 @@ class DynamoConfig:
     min_replicas: int = 1
     """``min_endpoint``; 0 permits zero."""
     devices_per_replica: int = 1
+    """Accelerators of one engine."""
     most_devices: int | None = 8
     """``max_gpu_budget``; None: no budget."""
     up_at: float = 1.0
@@ -43,6 +44,7 @@ class DynamoConfig:
     most_change: int = 8
     """Most replicas that one forecast may add or remove (``max_throughput_scaling_replicas``)."""
     predictor: Predictor = Predictor.KALMAN
+    """Which of its simpler forecasts stands for ARIMA."""
     load_interval_s: float = 5.0
     """Seconds between decisions by load."""
     forecast_interval_s: float | None = 180.0

@@ -43,6 +43,7 @@ class FaroConfig:
     quantile: float = 0.99
     """Quantile of the latency goal."""
     solve_interval_s: float = 300.0
+    """Seconds between solutions."""
     horizon_s: float = 420.0
     """Time that a solution is judged over: 7 minutes."""
     cold_s: float = 65.0

@@ -58,10 +58,13 @@ class KedaConfig:
     metrics: tuple[HpaMetric, ...] = (HpaMetric(kind=HpaKind.EXTERNAL_AVERAGE, target=5.0),)
     """Triggers, each with its target. The target must be set; 5 is that of the documented queue examples."""
     crons: tuple[Cron, ...] = ()
+    """Cron triggers beside the metrics; empty: none."""
     activation: float = 0.0
     """A trigger is active strictly above this."""
     min_replicas: int = 0
+    """Fewest replicas; above 0 it never goes to zero."""
     max_replicas: int = 100
+    """Most replicas."""
     polling_s: float = 30.0
     """How often the operator looks whether anything is active."""
     cooldown_s: float = 300.0

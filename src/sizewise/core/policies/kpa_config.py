@@ -31,8 +31,11 @@ class KpaConfig:
     target: float | None = None
     """The annotation: concurrency or requests per second of one replica before utilization; None: the defaults."""
     default_total: float = 100.0
+    """Capacity of a replica without limit (container-concurrency-target-default)."""
     default_rate_per_s: float = 200.0
+    """Requests per second of a replica, before utilization (requests-per-second-target-default)."""
     target_utilization: float = 0.7
+    """Share of capacity aimed at, for concurrency and rate alike."""
     stable_window_s: float = 60.0
     """6 s to an hour are allowed."""
     panic_window_share: float = 0.1
@@ -44,14 +47,17 @@ class KpaConfig:
     max_scale_down_rate: float = 2.0
     """Divisor of the ready replicas per decision."""
     min_replicas: int = 0
+    """Fewest replicas; 0 permits zero."""
     max_replicas: int | None = None
     """None: unlimited, which Knative writes as 0."""
     initial_scale: int = 1
+    """Replicas that a new revision must reach once."""
     activation_scale: int = 1
     """Replicas at least when there is any demand; 1: not set."""
     scale_down_delay_s: float = 0.0
     """The highest wish of this time wins; 0: off."""
     enable_scale_to_zero: bool = True
+    """Whether the last replica may go."""
     grace_s: float = 30.0
     """Time for the activator to get into the path before the last replica goes."""
     retention_s: float = 0.0
@@ -62,6 +68,7 @@ class KpaConfig:
     """Requests that could come at once (target-burst-capacity); decides how early the activator is in the path.
     0: only at zero replicas; -1: always."""
     aggregation: Aggregation = Aggregation.LINEAR
+    """How a window is averaged."""
     interval_s: float = 2.0
     """Seconds between decisions."""
 

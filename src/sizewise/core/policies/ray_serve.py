@@ -19,6 +19,7 @@ class RayServeConfig:
     target_ongoing_requests: float = 2.0
     """Requests in flight that one replica is meant to have."""
     min_replicas: int = 1
+    """Fewest replicas; 0 permits zero."""
     max_replicas: int = 100
     """1 in the class, 100 for ``num_replicas="auto"``; with 1 nothing would scale."""
     upscale_delay_s: float = 30.0

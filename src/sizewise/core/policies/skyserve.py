@@ -19,6 +19,7 @@ class SkyServeConfig:
     target_per_s: float = 1.0
     """Requests per second of one replica (``target_qps_per_replica``). It must be set; 1 is the examples' value."""
     min_replicas: int = 1
+    """Fewest replicas; 0 permits zero, and requests then fail until one is up."""
     max_replicas: int = 100
     """Must be set to scale at all; 100 leaves the rule alone to decide."""
     window_s: float = 60.0

@@ -29,9 +29,11 @@ class TrackingConfig:
     """One target-tracking policy with the two alarms it makes."""
 
     tracked: Tracked = Tracked.INVOCATIONS
+    """The figure that is held at ``target``."""
     target: float = 70.0
     """Per replica, in the unit of ``tracked``. It must be set; 70 invocations per minute is the documented example."""
     min_replicas: int = 1
+    """Fewest replicas; 0 would need a step policy besides to come back."""
     max_replicas: int = 100
     """Must be set; 100 leaves the rule alone to decide."""
     period_s: float = 60.0
@@ -43,6 +45,7 @@ class TrackingConfig:
     low_points: int = 15
     """Datapoints in a row below ``low_share`` of the target for a scale-in."""
     low_share: float = 0.9
+    """Share of the target below which the low alarm counts: as the created alarms show it."""
     scale_out_cooldown_s: float = 300.0
     """After a scale-out, what it added counts as there: only what is needed beyond it is added."""
     scale_in_cooldown_s: float = 300.0

@@ -23,6 +23,7 @@ class WvaConfig:
     scale_down_boundary: float = 0.70
     """Share of capacity below which replicas are spare."""
     min_replicas: int = 0
+    """Fewest replicas; 0 permits zero."""
     max_replicas: int = 100
     """Devices of the accelerator type; 100 leaves the rule alone to decide."""
     retention_s: float = 600.0
