@@ -1,9 +1,10 @@
 """``sizewise bench``: load on a model or an address, and what it did to latency."""
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,7 +85,8 @@ def bench(
         headers=_headers(),
     )
     token = os.environ.get("SIZEWISE_TOKEN")
-    report = api.bench(target, options, state_dir=state_dir, url=url, token=token, on_progress=progress())
+    with progress() as tell:
+        report = api.bench(target, options, state_dir=state_dir, url=url, token=token, on_progress=tell)
     if output is Output.json:
         print_json(bench_json(report))
     else:
@@ -95,13 +97,16 @@ def bench(
         raise typer.Exit(1)
 
 
+PROGRESS_WIDTH = 60
 ADVICE = "figures say more about it; ask for less, or run it on another machine"
 
 
-def progress() -> Callable[[str, float], None]:
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str, float], None]]:
     """One line that is written over. A live table would take milliseconds that requests are due in."""
     if not sys.stderr.isatty():
-        return lambda _name, _share: None
+        yield lambda _name, _share: None
+        return
     began_s, shown = 0.0, ""
 
     def tell(name: str, share: float) -> None:
@@ -111,10 +116,17 @@ def progress() -> Callable[[str, float], None]:
         passed_s = time.monotonic() - began_s
         left = f"{passed_s / share - passed_s:.0f} s left" if share > 0.05 else ""
         text = f"{name:<14} {'#' * round(20 * share):<20} {left}" if share < 1 else f"{name:<14} last answers"
-        sys.stderr.write(f"\r{text:<60}\r")
-        sys.stderr.flush()
+        _write_over(text)
 
-    return tell
+    try:
+        yield tell
+    finally:
+        _write_over("")
+
+
+def _write_over(text: str) -> None:
+    sys.stderr.write(f"\r{text:<{PROGRESS_WIDTH}}\r")
+    sys.stderr.flush()
 
 
 def _shares(text: str | None) -> tuple[float, ...]:
