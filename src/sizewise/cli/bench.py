@@ -14,6 +14,7 @@ from sizewise.cli.app import app
 from sizewise.cli.options import DEFAULT_STATE_DIR, Output, OutputOption, StateDirOption, UrlOption
 
 if TYPE_CHECKING:
+    from sizewise.api import BenchReport
     from sizewise.core.slo import Slo
 
 TargetArgument = Annotated[str, typer.Argument(metavar="MODEL|URL", help="A model that is served, or any address.")]
@@ -64,8 +65,6 @@ def bench(
     comes from SIZEWISE_API_KEY. Exits 1 when this program, not the server, was the limit.
     """
     from sizewise import api
-    from sizewise.cli.printing import console, message, print_json
-    from sizewise.cli.show_bench import bench_json, bench_view
     from sizewise.loadgen.schedule import Spacing
 
     options = api.BenchOptions(
@@ -87,6 +86,14 @@ def bench(
     token = os.environ.get("SIZEWISE_TOKEN")
     with progress() as tell:
         report = api.bench(target, options, state_dir=state_dir, url=url, token=token, on_progress=tell)
+    _show(report, output)
+    raise typer.Exit(0 if report.bottleneck is None else 1)
+
+
+def _show(report: "BenchReport", output: Output) -> None:
+    from sizewise.cli.printing import console, message, print_json
+    from sizewise.cli.show_bench import bench_json, bench_view
+
     if output is Output.json:
         print_json(bench_json(report))
     else:
@@ -94,7 +101,6 @@ def bench(
         out.print(bench_view(report, width=out.width))
     if report.bottleneck is not None:
         message(f"sizewise: the load generator was the limit, not the server ({report.bottleneck}): {ADVICE}")
-        raise typer.Exit(1)
 
 
 PROGRESS_WIDTH = 60
