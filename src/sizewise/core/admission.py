@@ -14,8 +14,9 @@ OUTLIER = 4.0
 """One completion counts as no more than this many times what is usual: a single stall must not shed what follows."""
 
 EVIDENCE = 2.0
-"""While replicas take more, the drain rate is believed for up to this multiple of the work at which it was measured:
-beyond it, larger batches may well do better than anything seen so far. Once requests queue here, batches are full."""
+"""The drain rate is believed for up to this multiple of the work at which it was measured: beyond it, larger batches may
+well do better than anything seen so far. Where finding out takes longer than the SLO, it is believed as soon as requests
+queue here: then batches are full."""
 
 SHORT_QUEUE = 2
 """Requests per ready replica that are never too many: one in work and one behind it."""
@@ -68,8 +69,10 @@ class Admission:
             self._recovering = False
         if self.slo_s is None or ahead < SHORT_QUEUE * ready or self._recovering:
             return None
-        wait_s = ahead * self._each_s
-        if wait_s <= self.slo_s - self.service_s or (queued == 0 and ahead > EVIDENCE * self._ahead):
+        if ahead * self._each_s <= self.slo_s - self.service_s:
+            return None
+        soon_known = queued == 0 or MEMORY * self._each_s <= self.slo_s
+        if soon_known and ahead > EVIDENCE * self._ahead:
             return None
         return Shed(503, self.retry_after_s(ahead))
 
