@@ -33,8 +33,8 @@ def busy(ahead: int, per_s: float, *, times: int = 400, slo_s: float | None = 0.
         pytest.param(admission(), (100, 0, 0), 429, id="cold: held up to the bound"),
         pytest.param(busy(0, 100), (0, 40, 1), None, id="batches of this size were never seen: it may be fine"),
         pytest.param(busy(0, 100), (5, 64, 1), 503, id="but not when requests queue already"),
-        pytest.param(busy(0, 6000), (543, 64, 1), None, id="a burst at a quick model: what it can do shows in no time"),
-        pytest.param(busy(300, 6000), (543, 64, 1), 503, id="the same when it has shown that it cannot"),
+        pytest.param(busy(0, 6000), (90, 553, 1), None, id="a burst at a quick model: what it can do shows in no time"),
+        pytest.param(busy(400, 6000), (90, 553, 1), 503, id="the same when it has shown that it cannot"),
     ],
 )
 def test_check(it: Admission, state: tuple[int, int, int], status: int | None) -> None:
