@@ -88,3 +88,16 @@ async def test_a_load_that_hangs_keeps_no_other_model_asleep(system: System) -> 
     assert system.ask("other", ROW, timeout_s=15).status_code == 200
     system.ok("undeploy", "hangs")
     await system.until(lambda seen: not replicas(seen, "hangs"))
+
+
+async def test_one_that_hangs_in_a_call_is_ended_and_its_model_answers_again(system: System) -> None:
+    hang = "exec('while inputs[\"x\"][0][0] > 100: pass')"
+    path = code_models.write(system.folder / "hangs.py", predict=hang)
+    system.ok("deploy", "hangs", path, "--allow-code", "--min-replicas", "1", "--timeout-s", "3")
+    before = await system.until(ready("hangs"))
+    assert system.ask("hangs", [101.0, 0.0, 0.0, 0.0]).status_code == 504
+    await system.until(
+        lambda seen: ready("hangs")(seen) and not set(replicas(seen, "hangs")) & set(replicas(before, "hangs"))
+    )
+    assert system.ask("hangs", ROW).status_code == 200
+    assert "it hangs: requests expired there" in system.ok("explain", "hangs", "-n", "50").out

@@ -320,6 +320,7 @@ class Controller:
             budget=self.budget,
             parked_until_s=self.parking.until_s(now_s),
             memory_floor_bytes={record.name: self.parking.memory_floor_bytes(record.name) for record in self.registry},
+            room_bytes=self.budget.memory_bytes - overhead_bytes(snapshot),
         )
         return view_of(snapshot, self.registry, around, now_s=now_s)
 
@@ -341,6 +342,7 @@ class Controller:
         troubled = [
             *watch.stops_of_parked(snapshot.replicas, parked),
             *self.parking.end_overweight(snapshot.replicas, self.registry, self.profiles),
+            *watch.stops_of_hung(snapshot.replicas, self.registry, self.profiles),
         ]
         stopped = {action.replica_id for action in actions if isinstance(action, StopReplica)}
         # Last, so that the harshest word about a replica counts.

@@ -116,7 +116,7 @@ def _absorb_batches(track: Track, record: ModelRecord, samples: tuple[tuple[int,
 
 def _timeless(seen: LiveEstimate) -> LiveEstimate:
     """What holds after a restart of the machine: sizes do, moments do not."""
-    return LiveEstimate(mapped_bytes=seen.mapped_bytes, peak_bytes=seen.peak_bytes)
+    return LiveEstimate(mapped_bytes=seen.mapped_bytes)
 
 
 def _reading(seen: ModelTraffic | None, last: Reading | None, *, at_s: float, epoch: str) -> Reading:
@@ -160,7 +160,6 @@ def _absorb_replicas(track: Track, replicas: list[ReplicaObserved], now_s: float
             live,
             private_bytes=replica.memory_bytes,
             mapped_bytes=replica.mapped_bytes,
-            peak_bytes=replica.peak_bytes,
             now_s=now_s,
         )
     for gone in track.loads_seen.keys() - {replica.replica_id for replica in replicas}:

@@ -9,7 +9,7 @@ from sizewise.controller.records import ModelRecord, VersionRecord
 from sizewise.core import estimates
 from sizewise.core.backoff import raised
 from sizewise.core.fleet import FleetView, MachineView, ModelView, ReplicaState, ReplicaView
-from sizewise.core.profiles import ModelProfile
+from sizewise.core.profiles import Memory, ModelProfile
 from sizewise.protocols.backend import ReplicaObserved, Snapshot
 
 Profiles = Mapping[str, ModelProfile]
@@ -36,6 +36,8 @@ class Surroundings:
     parked_until_s: Mapping[str, float]
     memory_floor_bytes: Mapping[str, int]
     """Least private memory to reserve for a replica, by model."""
+    room_bytes: int
+    """What Sizewise's own processes leave of the budget."""
 
 
 def view_of(snapshot: Snapshot, records: Iterable[ModelRecord], around: Surroundings, *, now_s: float) -> FleetView:
@@ -74,8 +76,18 @@ def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, *
 def _effective(model: str, version: VersionRecord, around: Surroundings, *, now_s: float) -> ModelProfile:
     live = around.ledger.live(model, version.version)
     profile = estimates.effective(around.profiles[version.hash], live, now_s)
-    floor_bytes = around.memory_floor_bytes.get(model, 0)
-    return replace(profile, memory=raised(profile.memory, floor_bytes)) if floor_bytes else profile
+    memory = raised(profile.memory, around.memory_floor_bytes.get(model, 0))
+    return replace(profile, memory=_possible(memory, around.profiles[version.hash].memory, around.room_bytes))
+
+
+def _possible(memory: Memory, known: Memory, room_bytes: int) -> Memory:
+    """What was seen reserves more than what is known, up to all there is: that it once held more than this machine
+    has is no reason never to run it again, and would never be disproved if it were."""
+    most = max(known.replica_bytes, room_bytes - memory.mapped_bytes)
+    if memory.replica_bytes <= most:
+        return memory
+    resident = min(memory.resident_bytes, max(0, most - memory.base_bytes - memory.per_request_bytes))
+    return replace(memory, resident_bytes=resident, peak_bytes=min(memory.peak_bytes, most))
 
 
 def _replica_view(replica: ReplicaObserved, profile: ModelProfile, now_s: float) -> ReplicaView:

@@ -124,6 +124,22 @@ def stops_of_parked(replicas: Iterable[ReplicaObserved], parked: Collection[str]
     ]
 
 
+def stops_of_hung(
+    replicas: Iterable[ReplicaObserved], records: Iterable[ModelRecord], profiles: Mapping[str, ModelProfile]
+) -> list[StopReplica]:
+    """Replicas that will never answer again: stuck in a call, or stopped. ``profiles`` by the hash of the artifact."""
+    known = {(record.name, v.version): (record, profiles[v.hash]) for record in records for v in record.versions}
+    stops: list[StopReplica] = []
+    for replica in replicas:
+        if replica.mute_s <= 0 or (replica.model, replica.version) not in known:
+            continue
+        record, profile = known[replica.model, replica.version]
+        if backoff.hangs(profile.curve, mute_s=replica.mute_s, timeout_s=record.wants.timeout_s):
+            why = f"it hangs: requests expired there, and it has answered nothing for {format_seconds(replica.mute_s)}"
+            stops.append(StopReplica(replica_id=replica.replica_id, drain_s=0.0, why=why))
+    return stops
+
+
 def stops_of_overweight(
     replicas: Iterable[ReplicaObserved], profiles: Mapping[tuple[str, str], ModelProfile]
 ) -> list[StopReplica]:

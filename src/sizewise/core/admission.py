@@ -14,9 +14,9 @@ OUTLIER = 4.0
 """One completion counts as no more than this many times what is usual: a single stall must not shed what follows."""
 
 EVIDENCE = 2.0
-"""The drain rate is believed for up to this multiple of the work at which it was measured: beyond it, larger batches may
-well do better than anything seen so far. Where finding out takes longer than the SLO, it is believed as soon as requests
-queue here: then batches are full."""
+"""The drain rate is believed for up to this multiple of the work at which it was measured: beyond it, larger batches
+may well do better than anything seen so far. Where finding out takes longer than the SLO, it is believed as soon as
+requests queue here: then batches are full."""
 
 SHORT_QUEUE = 2
 """Requests per ready replica that are never too many: one in work and one behind it."""

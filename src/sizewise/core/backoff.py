@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from sizewise.core.profiles import Memory
+from sizewise.core.profiles import LatencyCurve, Memory
 
 FAILURES_IN_A_ROW = 3
 """Deaths before ready, without a ready replica in between, that park a model."""
@@ -17,6 +17,10 @@ PAUSE_FIRST_S = 0.5
 PARK_FIRST_S = 10.0
 PARK_MOST_S = 600.0
 """The first park, doubled each time up to the most. A replica that stays ready for as long ends the series."""
+
+HUNG_LEAST_S = 5.0
+HUNG_BATCHES = 20.0
+"""A replica that is mute for so many times its slowest measured batch hangs."""
 
 MEMORY_AFTER_OOM = 1.5
 """A death by lack of memory shows that what was known is too little, but not how much is enough."""
@@ -76,6 +80,15 @@ def parked_until_s(history: CrashHistory, now_s: float) -> float | None:
 def is_parked(history: CrashHistory, now_s: float) -> bool:
     """Given up for now, rather than pausing between attempts: clients are told instead of held."""
     return history.parks > 0 and parked_until_s(history, now_s) is not None
+
+
+def hangs(curve: LatencyCurve, *, mute_s: float, timeout_s: float) -> bool:
+    """Whether a replica that has been mute for so long will never answer again.
+
+    Longer than any request waits for it, and far longer than its slowest batch takes: a replica cannot answer while it
+    computes, so silence alone means nothing.
+    """
+    return mute_s > max(HUNG_LEAST_S, timeout_s, HUNG_BATCHES * curve.p95_s(curve.max_batch))
 
 
 def raised(memory: Memory, floor_bytes: int) -> Memory:

@@ -33,7 +33,6 @@ class LiveEstimate:
     memory: tuple[tuple[float, int], ...] = ()
     """(time, private bytes of one replica at work)."""
     mapped_bytes: int = 0
-    peak_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +71,8 @@ def with_load(live: LiveEstimate, load: LoadTime, now_s: float) -> LiveEstimate:
     return replace(live, loads=(*live.loads, (now_s, load))[-LOADS_KEPT:])
 
 
-def with_memory(
-    live: LiveEstimate, *, private_bytes: int, mapped_bytes: int, peak_bytes: int, now_s: float
-) -> LiveEstimate:
-    """Adds one reading of a ready replica: private bytes, mapped pages of its artifact, highest private bytes."""
+def with_memory(live: LiveEstimate, *, private_bytes: int, mapped_bytes: int, now_s: float) -> LiveEstimate:
+    """Adds one reading of a ready replica: private bytes, mapped pages of its artifact."""
     if private_bytes <= 0:
         return live
     kept = tuple(m for m in live.memory if now_s - m[0] <= MEMORY_KEPT_S)[-63:]
@@ -83,7 +80,6 @@ def with_memory(
         live,
         memory=(*kept, (now_s, private_bytes)),
         mapped_bytes=max(live.mapped_bytes, mapped_bytes),
-        peak_bytes=max(live.peak_bytes, private_bytes, peak_bytes),
     )
 
 
@@ -94,7 +90,7 @@ def effective(profile: ModelProfile, live: LiveEstimate, now_s: float) -> ModelP
     """
     ratios = _ratios(profile, live, now_s)
     load = _live_load(profile, live, now_s)
-    memory = _live_memory(profile, live)
+    memory = _live_memory(profile, live, now_s)
     if not ratios and load is None and memory is None:
         return profile
     return replace(
@@ -109,7 +105,7 @@ def effective(profile: ModelProfile, live: LiveEstimate, now_s: float) -> ModelP
 
 def compare(profile: ModelProfile, live: LiveEstimate, now_s: float) -> tuple[Compared, ...]:
     """Profiled and live figures side by side, for ``status`` and ``explain``."""
-    load, memory = _live_load(profile, live, now_s), _live_memory(profile, live)
+    load, memory = _live_load(profile, live, now_s), _live_memory(profile, live, now_s)
     known = profile.memory
     loads_s = [at_s for at_s, _ in live.loads]
     readings_s = [at_s for at_s, _ in live.memory]
@@ -238,11 +234,13 @@ def _live_load(profile: ModelProfile, live: LiveEstimate, now_s: float) -> LoadT
     return ordered[(len(ordered) - 1) // 2]
 
 
-def _live_memory(profile: ModelProfile, live: LiveEstimate) -> Memory | None:
+def _live_memory(profile: ModelProfile, live: LiveEstimate, now_s: float) -> Memory | None:
     readings = sorted(size for _, size in live.memory)
     if len(readings) < ENOUGH_READINGS:
         return None
     typical = readings[len(readings) // 2]
+    # What is typical is kept; how high it went is forgotten, or one large request would be reserved for ever
+    peak = readings[-1] if now_s - live.memory[-1][0] <= MEMORY_KEPT_S else typical
     known = profile.memory
     return replace(
         known,
@@ -250,5 +248,5 @@ def _live_memory(profile: ModelProfile, live: LiveEstimate) -> Memory | None:
         resident_bytes=max(0, typical - known.base_bytes - known.per_request_bytes),
         mapped_bytes=live.mapped_bytes or known.mapped_bytes,
         # Not having been seen lately does not disprove a measured peak; it does replace a guessed one
-        peak_bytes=live.peak_bytes if profile.source is Source.ESTIMATED else max(live.peak_bytes, known.peak_bytes),
+        peak_bytes=peak if profile.source is Source.ESTIMATED else max(peak, known.peak_bytes),
     )

@@ -25,12 +25,14 @@ from sizewise.gateway.proxy import PortReplica
 from sizewise.gateway.replica import Replica
 from sizewise.gateway.routes import ReplicaRoute, model_route, replica_route
 from sizewise.protocols.frames import DEFAULT_MAX_BODY_BYTES, Encoding
+from sizewise.system.memory import give_back_memory, rss_anon_bytes
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
 TICKS_PER_LOOK = 10
 """Connections, dates and key files are looked at once a second."""
+GIVE_BACK_BYTES = 32 << 20
 
 HotPath = tuple[Model, int, Callable[[Exchange], None]]
 
@@ -63,6 +65,8 @@ class Gateway:
         """Connections whose client reads slower than we write."""
         self.max_connections = config.limits.connections
         self.buffered_bytes = 0
+        self._settled_bytes = rss_anon_bytes()
+        """What this process took when it last gave memory back."""
         self.draining = False
         self.routed = asyncio.Event()
         """Set by the first routes."""
@@ -222,11 +226,18 @@ class Gateway:
             DATES.renew(time.time())
             self.access.keys.refresh()
             self.look_after_clients(now_s)
+            self._give_back()
         if self._idle_waiters and not self.in_flight:
             for waiter in self._idle_waiters:
                 if not waiter.done():
                     waiter.set_result(None)
             self._idle_waiters.clear()
+
+    def _give_back(self) -> None:
+        """What large bodies took stays with the allocator, and in the budget of the models, unless it is told."""
+        if self.buffered_bytes < GIVE_BACK_BYTES <= rss_anon_bytes() - self._settled_bytes:
+            give_back_memory()
+            self._settled_bytes = rss_anon_bytes()
 
     def look_after_clients(self, now_s: float) -> None:
         """End connections whose time is over, and the largest of slow readers when memory is."""

@@ -108,11 +108,20 @@ class FrameReplica(Replica, asyncio.Protocol):
         if not self.pending:
             self.became_idle(monotonic())
 
+    def gave_up_on(self, x: Exchange) -> None:
+        """Ask for its status: one that is only slow answers when it is free, one that hangs never does."""
+        self.mute_since_s = self.mute_since_s or x.sent_s
+        self.number += 1
+        if self._transport is not None:
+            with contextlib.suppress(OSError, RuntimeError):
+                self._transport.write(encode_head(Frame(kind=Kind.STATUS, request_id=self.number)))
+
     # -- answers in ---------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         now_s = monotonic()
         had = bool(self.pending)
+        self.mute_since_s = 0.0
         if self._large is not None:
             data = self._collect(data, now_s)
         elif self._rest:

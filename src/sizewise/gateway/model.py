@@ -198,6 +198,7 @@ class Model:
             if replica.pending:
                 for x in [x for x in replica.pending.values() if x.deadline_s <= now_s]:
                     replica.cancel(x)
+                    replica.gave_up_on(x)
                     self._expired(x, now_s, at_replica=True)
 
     def _expired(self, x: Exchange, now_s: float, *, at_replica: bool = False) -> None:

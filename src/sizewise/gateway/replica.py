@@ -37,6 +37,8 @@ class Replica:
         self.busy_s = 0.0
         self.busy_since_s = 0.0
         self.idle_since_s = monotonic()
+        self.mute_since_s = 0.0
+        """When it was sent the first request that expired there and that no answer, to anything, followed; 0: none."""
         self._waiters: list[asyncio.Future[None]] = []
 
     # What a subclass does -------------------------------------------------------------------------------------
@@ -54,6 +56,9 @@ class Replica:
     def cancel(self, x: Exchange) -> None:
         """Forget one of ``pending``; no answer is wanted any more."""
         raise NotImplementedError
+
+    def gave_up_on(self, x: Exchange) -> None:
+        """A request expired while it was here. A subclass that can asks whether the replica still lives."""
 
     def close(self) -> None:
         """Nothing is pending and nothing will be."""
@@ -117,4 +122,5 @@ class Replica:
             "outstanding": len(self.pending),
             "idle_s": 0.0 if self.pending else now_s - self.idle_since_s,
             "busy_s": self.busy_s + working_s,
+            "mute_s": now_s - self.mute_since_s if self.mute_since_s else 0.0,
         }

@@ -126,6 +126,8 @@ class ReplicaObserved:
     """Requests that the gateway has given it and that are not answered."""
     idle_s: float = 0.0
     """Since its last answer; 0 while it works."""
+    mute_s: float = 0.0
+    """Since it was given a request that expired there, if it has answered nothing since, not even whether it lives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

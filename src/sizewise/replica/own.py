@@ -1,8 +1,9 @@
 """What a replica does to itself: give memory back, step forward when the kernel must end somebody."""
 
-import ctypes
 import gc
 from pathlib import Path
+
+from sizewise.system.memory import give_back_memory
 
 SELF = Path("/proc/self")
 REPLICA_OOM_SCORE = 500
@@ -13,9 +14,7 @@ def release_memory() -> None:
     """Give back what loading needed and serving does not, and let the collector forget the rest."""
     gc.collect()
     gc.freeze()
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):  # glibc only
-        libc.malloc_trim(0)
+    give_back_memory()
 
 
 def prefer_in_oom(score: int = REPLICA_OOM_SCORE) -> None:

@@ -1,6 +1,7 @@
 """Memory of a process. One that has gone reads as nothing."""
 
 import contextlib
+import ctypes
 import os
 from pathlib import Path
 
@@ -50,6 +51,13 @@ def mapped_bytes(folder: Path, pid: Pid = "self") -> int:
             elif inside and name == b"Rss:":
                 total += int(line.split()[1]) * KIB
     return total
+
+
+def give_back_memory() -> None:
+    """Return to the kernel what the C allocator of this process holds and does not use."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):  # glibc only
+        libc.malloc_trim(0)
 
 
 def _sizes(path: Path) -> dict[str, int]:

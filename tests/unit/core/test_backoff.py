@@ -1,7 +1,7 @@
 import pytest
 
-from sizewise.core.backoff import CrashHistory, after_death, after_ready, parked_until_s, raised
-from sizewise.core.profiles import Memory
+from sizewise.core.backoff import CrashHistory, after_death, after_ready, hangs, parked_until_s, raised
+from sizewise.core.profiles import BatchPoint, LatencyCurve, Memory
 from sizewise.core.units import MIB
 
 
@@ -56,3 +56,19 @@ def test_death_by_lack_of_memory_raises_the_need() -> None:
     assert after_death(again, 2.0, was_ready=True, memory_bytes=999 * MIB).memory_floor_bytes == 225 * MIB
     assert raised(Memory(peak_bytes=10), 225 * MIB).replica_bytes == 225 * MIB
     assert raised(Memory(peak_bytes=300 * MIB), 225 * MIB).replica_bytes == 300 * MIB
+
+
+@pytest.mark.parametrize(
+    ("mute_s", "timeout_s", "hung"),
+    [
+        pytest.param(4.9, 1.0, False, id="shorter than anybody's patience"),
+        pytest.param(5.1, 1.0, True, id="longer than a short timeout"),
+        pytest.param(29.0, 30.0, False, id="requests may wait longer"),
+        pytest.param(31.0, 30.0, True, id="nobody waits that long"),
+    ],
+)
+def test_a_mute_replica_hangs(mute_s: float, timeout_s: float, hung: bool) -> None:
+    curve = LatencyCurve((BatchPoint(batch=8, p50_s=0.1, p95_s=0.2),))
+    assert hangs(curve, mute_s=mute_s, timeout_s=timeout_s) is hung
+    slow = LatencyCurve((BatchPoint(batch=8, p50_s=5.0, p95_s=6.0),))
+    assert not hangs(slow, mute_s=mute_s, timeout_s=timeout_s), "its slowest batch takes as long"

@@ -102,13 +102,14 @@ def test_load_time_needs_two_against_a_measurement_and_one_against_a_guess() -> 
 
 def test_memory_follows_readings_but_keeps_a_measured_peak() -> None:
     live = LiveEstimate()
-    for t in range(10):
-        live = with_memory(live, private_bytes=60 * MIB, mapped_bytes=40 * MIB, peak_bytes=70 * MIB, now_s=float(t))
+    for t, size in enumerate([60, 60, 60, 70, 60, 60, 60, 60, 60, 60]):
+        live = with_memory(live, private_bytes=size * MIB, mapped_bytes=40 * MIB, now_s=float(t))
     measured = replace(PROFILE, memory=replace(PROFILE.memory, peak_bytes=120 * MIB))
     assert effective(measured, live, 10.0).memory.replica_bytes == 120 * MIB
     guess = replace(measured, source=Source.ESTIMATED)
     assert effective(guess, live, 10.0).memory.replica_bytes == 70 * MIB
     assert effective(guess, live, 10.0).memory.mapped_bytes == 40 * MIB
+    assert effective(guess, live, 1000.0).memory.replica_bytes == 60 * MIB, "one large request is not reserved for ever"
 
 
 def test_compare_shows_both_sides_with_age() -> None:

@@ -365,7 +365,8 @@ def test_busy_and_idle_times() -> None:
     made.add(replica)
     client = made.ask(infer())
     began_s = now_s(client)
-    assert replica.figures(began_s + 2.0) == {"outstanding": 1, "idle_s": 0.0, "busy_s": 2.0}
+    assert replica.figures(began_s + 2.0) == {"outstanding": 1, "idle_s": 0.0, "busy_s": 2.0, "mute_s": 0.0}
     replica.release(1)
     replica.became_idle(began_s + 3.0)
-    assert replica.figures(began_s + 7.0) == pytest.approx({"outstanding": 0, "idle_s": 4.0, "busy_s": 3.0})
+    figures = {"outstanding": 0, "idle_s": 4.0, "busy_s": 3.0, "mute_s": 0.0}
+    assert replica.figures(began_s + 7.0) == pytest.approx(figures)

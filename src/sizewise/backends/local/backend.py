@@ -169,6 +169,7 @@ def _seen(replica: ReplicaObserved, weights: dict[int, Weight], busy: dict[str, 
         peak_bytes=weight.peak_bytes,
         outstanding=int(work.get("outstanding", 0)),
         idle_s=float(work.get("idle_s", 0.0)),
+        mute_s=float(work.get("mute_s", 0.0)),
     )
 
 
