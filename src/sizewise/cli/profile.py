@@ -68,7 +68,8 @@ def profile(
         for found in reports:
             console().print(profile_view(found))
     elif reports:
-        console().print(profiles_view(reports))
+        screen = console()
+        screen.print(profiles_view(reports, width=screen.width))
     raise typer.Exit(code)
 
 

@@ -1,11 +1,12 @@
 """What ``profile`` prints of one model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sizewise.cli.printing import table
 from sizewise.cli.show_explain import figure_text
+from sizewise.cli.show_status import NARROW
 from sizewise.core.profiles import ModelFacts, ModelProfile
 from sizewise.core.units import format_bytes, format_seconds
 from sizewise.profiling.report import Figure, Report
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+COLUMNS = (
+    "MODEL", "FORMAT", "PARAMETERS", "ON DISK", "PRIVATE", "MAPPED", "LOAD", "COLD", "CALL", "BATCH", "REQUESTS/S",
+)  # fmt: skip
+FEW = ("MODEL", "ON DISK", "PRIVATE", "MAPPED", "LOAD", "CALL", "REQUESTS/S")
+GAP = 2
 SERVER_PER_S = 50_000
 """About what HTTP and JSON leave of two cores: above it the model is not what bounds."""
 _LABELS = {
@@ -46,27 +52,42 @@ def profile_view(found: Report) -> "RenderableType":
     return Group(*parts, Text())
 
 
-def profiles_view(found: Sequence[Report]) -> "RenderableType":
-    """Several models side by side, the heaviest first."""
-    right = ("PARAMETERS", "ON DISK", "PRIVATE", "MAPPED", "LOAD", "COLD", "CALL", "BATCH", "REQUESTS/S")
-    rows = table("MODEL", "FORMAT", *right, right=right)
-    for each in sorted(found, key=lambda report: -report.profile.facts.disk_bytes):
-        profile, facts = each.profile, each.profile.facts
-        cold = profile.load_cold.total_s if profile.load_cold is not None else None
-        rows.add_row(
-            each.path.rsplit("/", 1)[-1] + ("" if each.measured is not None else " (estimated)"),
-            facts.format,
-            "-" if facts.parameters is None else f"{facts.parameters:,}",
-            format_bytes(facts.disk_bytes),
-            format_bytes(profile.memory.replica_bytes),
-            format_bytes(profile.memory.mapped_bytes or None),
-            format_seconds(profile.load.total_s),
-            format_seconds(cold),
-            format_seconds(profile.curve.p50_s(1)),
-            str(each.sustained.batch),
-            _rate(each.sustained.per_s),
-        )
+def profiles_view(found: Sequence[Report], *, width: int) -> "RenderableType":
+    """Several models side by side, the heaviest first. Figures are never cut: columns are left out, then names cut."""
+    cells = [_cells(each) for each in sorted(found, key=lambda report: -report.profile.facts.disk_bytes)]
+    shown = COLUMNS if width >= NARROW and _needed(COLUMNS, cells) <= width else FEW
+    rows = table(*shown, right=shown[1:] if shown is FEW else shown[2:])
+    rows.columns[0].width = max(8, _longest("MODEL", cells) - max(0, _needed(shown, cells) - width))
+    for row in cells:
+        rows.add_row(*(row[column] for column in shown))
     return rows
+
+
+def _longest(column: str, cells: Sequence[Mapping[str, str]]) -> int:
+    return max(len(column), *(len(row[column]) for row in cells))
+
+
+def _needed(columns: Sequence[str], cells: Sequence[Mapping[str, str]]) -> int:
+    return sum(_longest(column, cells) + GAP for column in columns)
+
+
+def _cells(found: Report) -> dict[str, str]:
+    profile, facts, sustained = found.profile, found.profile.facts, found.sustained
+    # The mark goes first: where names are cut, it must not be what is lost.
+    mark = "" if found.measured is not None else "(estimated) "
+    return {
+        "MODEL": mark + found.path.rsplit("/", 1)[-1],
+        "FORMAT": facts.format,
+        "PARAMETERS": "-" if facts.parameters is None else f"{facts.parameters:,}",
+        "ON DISK": format_bytes(facts.disk_bytes),
+        "PRIVATE": format_bytes(profile.memory.replica_bytes),
+        "MAPPED": format_bytes(profile.memory.mapped_bytes or None),
+        "LOAD": format_seconds(profile.load.total_s),
+        "COLD": format_seconds(profile.load_cold.total_s if profile.load_cold is not None else None),
+        "CALL": format_seconds(profile.curve.p50_s(1)),
+        "BATCH": str(sustained.batch),
+        "REQUESTS/S": f"{sustained.per_s:,.0f}" if sustained.per_s < SERVER_PER_S else f">{SERVER_PER_S:,}",
+    }
 
 
 def profile_json(found: Report) -> dict[str, Any]:
