@@ -1,11 +1,13 @@
 """``up`` and ``down`` as a user runs them: how a system begins, how it ends, and that nothing is left of it."""
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +73,37 @@ def test_down_after_deaths(system: System, dead: tuple[str, ...]) -> None:
         system.kill(role)
     assert "stopped" in system.ok("down").out
     assert system.living() == []
+
+
+def test_a_hung_controller_is_told_and_ended(system: System) -> None:
+    system.up()
+    answers(system)
+    psutil.Process(system.pids("controller")[0]).suspend()
+    begun_s = time.monotonic()
+    ran = system.run("status")
+    assert time.monotonic() - begun_s < 10
+    assert ran.code == 1
+    assert "does not answer within" in ran.line
+    assert ran.line.endswith(f"end it with: sizewise down --state-dir {system.state_dir}")
+    begun_s = time.monotonic()
+    assert system.ok("down").out.strip().endswith(": stopped")
+    assert time.monotonic() - begun_s < 30
+    assert system.living() == []
+
+
+def test_down_kills_nobody_who_does_not_hold_the_lock(system: System) -> None:
+    """A crash leaves a pid in the lock file; by the time another controller holds the lock, it may be anybody's."""
+    system.state_dir.mkdir()
+    lock = system.state_dir / "controller.lock"
+    with subprocess.Popen(["sleep", "60"]) as other, lock.open("w") as held:
+        held.write(json.dumps({"pid": other.pid, "admin_url": "", "data_url": ""}))
+        held.flush()
+        fcntl.flock(held, fcntl.LOCK_EX)
+        ran = system.run("down")
+        assert (ran.code, other.poll()) == (1, None)
+        assert "not by the process that it names" in ran.line
+        fcntl.flock(held, fcntl.LOCK_UN)
+        other.kill()
 
 
 @pytest.mark.parametrize("detach", [True, False], ids=["detached", "foreground"])

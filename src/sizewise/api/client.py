@@ -1,5 +1,6 @@
 """A running system, spoken to through its admin API."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 Answer = dict[str, Any]
 TIMEOUT_S = 30.0
 WAIT_S = 600.0
+ANSWER_S = 5.0
+"""For what needs no work: a controller that is silent for longer hangs."""
 
 
 @dataclass(eq=False)
@@ -25,6 +28,11 @@ class AdminError(SizewiseError):
 
     def message(self) -> str:
         return self.text
+
+
+@dataclass(eq=False)
+class SilentError(UnavailableError):
+    """Somebody listens at the admin address and does not answer."""
 
 
 class Client:
@@ -54,7 +62,7 @@ class Client:
 
     def status(self) -> Answer:
         """Models, machine and processes as they are now."""
-        return self._call("GET", "/api/v1/status")
+        return self._call("GET", "/api/v1/status", timeout_s=ANSWER_S)
 
     def model(self, name: str) -> Answer:
         return self._call("GET", f"/api/v1/models/{_quoted(name)}")
@@ -88,7 +96,7 @@ class Client:
 
     def shutdown(self, drain_s: float) -> Answer:
         """Ask the system to drain and stop; answers at once (``api.down`` waits until everything is gone)."""
-        return self._call("POST", "/api/v1/shutdown", body={"drain_s": drain_s})
+        return self._call("POST", "/api/v1/shutdown", body={"drain_s": drain_s}, timeout_s=ANSWER_S)
 
     def profile(self, name: str) -> Answer:
         """Have the model measured again as soon as there is no traffic."""
@@ -114,6 +122,8 @@ class Client:
 
         try:
             answer = self._http.request(method, path, json=body, params=params, timeout=timeout_s)
+        except httpx.TimeoutException as error:
+            raise SilentError(self._silent(timeout_s)) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UnavailableError(f"nothing answers at {self.url} ({_why(error)}): start it with: sizewise up") from (
                 error
@@ -122,6 +132,12 @@ class Client:
             raise _refusal(answer, self.url)
         found: Answer = answer.json()
         return found
+
+    def _silent(self, after_s: float) -> str:
+        text = f"the controller at {self.url} does not answer within {after_s:g} s: it is busy or hangs"
+        if self.state_dir is None:
+            return text
+        return f"{text}: if it stays so, end it with: sizewise down --state-dir {shlex.quote(str(self.state_dir))}"
 
 
 def connect(*, state_dir: str | Path | None = None, url: str | None = None, token: str | None = None) -> Client:
@@ -141,7 +157,9 @@ def connect(*, state_dir: str | Path | None = None, url: str | None = None, toke
         raise UsageError("name the system: give --state-dir or --url")
     holder = read_holder(state_dir) if is_held(state_dir) else None
     if holder is None:
-        raise UnavailableError(f"no system runs in {state_dir}: start one with: sizewise up --state-dir {state_dir}")
+        raise UnavailableError(
+            f"no system runs in {state_dir}: start one with: sizewise up --state-dir {shlex.quote(str(state_dir))}"
+        )
     if not holder.admin_url:
         raise UnavailableError(f"the system in {state_dir} is starting up (pid {holder.pid}): try again in a moment")
     return Client(holder.admin_url, token or _token(state_dir) or "", state_dir=state_dir.absolute())

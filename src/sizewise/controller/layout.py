@@ -1,8 +1,10 @@
 """The state directory: its format, the admin token, the lock of the one controller."""
 
+import contextlib
 import fcntl
 import os
 import secrets
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +76,8 @@ class ControllerLock:
             who = f"pid {holder.pid}, {holder.admin_url or 'starting up'}" if holder else "starting up"
             raise ConflictError(
                 f"{self._path.parent} is in use by another controller ({who}): "
-                f"stop it with `sizewise down --state-dir {self._path.parent}` or choose another --state-dir"
+                f"stop it with `sizewise down --state-dir {shlex.quote(str(self._path.parent))}` "
+                f"or choose another --state-dir"
             ) from error
         self._descriptor = descriptor
         # Whoever wants it to end must find it before it serves.
@@ -113,6 +116,20 @@ def is_held(state_dir: Path) -> bool:
         return True
     finally:
         os.close(descriptor)
+    return False
+
+
+def has_lock_open(pid: int, state_dir: Path) -> bool:
+    """Whether that very process has the lock file open: after a crash, the pid in the file may be somebody else's."""
+    try:
+        lock = (state_dir / "controller.lock").stat()
+        opened = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+    for each in opened:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(each.stat(), lock):
+                return True
     return False
 
 
