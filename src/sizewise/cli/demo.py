@@ -1,5 +1,6 @@
 """``sizewise demo``: the main job, on real models, in a few minutes."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,7 @@ def demo(
     _build(folder, MODELS)
     _weigh(folder, state, MODELS)
     spec = write_spec(folder, MODELS)
-    message("starting: sizewise up " + str(spec))
+    message("starting: sizewise up " + shlex.quote(str(spec)))
     _sizewise("up", str(spec), "--state-dir", str(state), "--detach", quiet=True)
     run = Run(seconds=seconds)
     try:
@@ -110,6 +111,7 @@ def _sizewise(*args: str, quiet: bool) -> None:
 
 
 def _next(folder: Path, state: Path, *, keep: bool) -> str:
+    where = f"--state-dir {shlex.quote(str(state))}"
     lines = [
         f"report: {folder / 'report.json'}",
         "",
@@ -117,14 +119,14 @@ def _next(folder: Path, state: Path, *, keep: bool) -> str:
     ]
     if keep:
         lines += [
-            f"  sizewise status --state-dir {state}",
-            f"  sizewise explain atlas --state-dir {state}",
-            f"  sizewise down --state-dir {state}",
+            f"  sizewise status {where}",
+            f"  sizewise explain atlas {where}",
+            f"  sizewise down {where}",
         ]
     else:
         lines += [
-            f"  sizewise up {folder / 'sizewise.yaml'} --state-dir {state}",
-            f"  sizewise explain atlas --state-dir {state}",
+            f"  sizewise up {shlex.quote(str(folder / 'sizewise.yaml'))} {where}",
+            f"  sizewise explain atlas {where}",
             "  sizewise init",
         ]
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """``sizewise init``: an annotated spec to start from."""
 
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -35,4 +36,4 @@ def init(
     if output is Output.json:
         print_json({"path": str(path)})
     else:
-        typer.echo(f"{path} written: name your models in it, then run: sizewise up {path}")
+        typer.echo(f"{path} written: name your models in it, then run: sizewise up {shlex.quote(str(path))}")

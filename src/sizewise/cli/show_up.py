@@ -1,6 +1,7 @@
 """What ``up`` says once it serves: what changed, where it is, what to type next."""
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -44,7 +45,8 @@ def started_lines(started: Answer, state_dir: Path) -> list[str]:
 
 
 def _next(started: Answer, state_dir: Path) -> list[str]:
-    where = "" if state_dir.absolute() == DEFAULT_STATE_DIR.absolute() else f" --state-dir {state_dir}"
+    is_default = state_dir.absolute() == DEFAULT_STATE_DIR.absolute()
+    where = "" if is_default else f" --state-dir {shlex.quote(str(state_dir))}"
     names = started["models"]
     if not names:
         return [f"sizewise deploy NAME FILE{where}", f"sizewise status{where}", f"sizewise down{where}"]
@@ -62,7 +64,7 @@ def example_request(data_url: str, names: Sequence[str]) -> str:
         url = f"{data_url}/v2/models/{name}"
         inputs = _inputs(url, ends_s)
         if inputs and all(len(tensor["data"]) <= MOST_ELEMENTS for tensor in inputs):
-            return f"curl -s {url}/infer -d '{json.dumps({'inputs': inputs})}'"
+            return f"curl -s {url}/infer -d {shlex.quote(json.dumps({'inputs': inputs}))}"
     return f"curl -s {data_url}/v2/models/{names[0]}"
 
 
