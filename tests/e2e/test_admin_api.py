@@ -72,7 +72,7 @@ async def test_status_has_what_it_promises(world: World, client: httpx.AsyncClie
     assert {"models", "machine", "processes"} <= status.keys()
     promised = {
         "name", "version", "state", "replicas", "weights_bytes", "memory_bytes", "load_s", "requests_total",
-        "errors_total", "slo_attainment", "p95_s", "reason",
+        "errors_total", "shed_total", "slo_attainment", "p95_s", "reason",
     }  # fmt: skip
     assert promised <= status["models"][0].keys()
     assert status["models"][0]["replicas"] == {"desired": 0, "ready": 0, "loading": 0}

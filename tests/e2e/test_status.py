@@ -12,7 +12,7 @@ from tests.e2e.system import System, named, ready
 
 MODEL_KEYS = {
     *("name", "version", "state", "replicas", "weights_bytes", "memory_bytes", "load_s"),
-    *("requests_total", "errors_total", "slo_attainment", "p95_s", "reason"),
+    *("requests_total", "errors_total", "shed_total", "slo_attainment", "p95_s", "reason"),
 }
 MACHINE_KEYS = {"cpus", "memory_bytes", "memory_used_bytes", "disk_bytes", "disk_used_bytes"}
 PROCESS_KEYS = {"role", "pid", "model", "version", "memory_bytes"}

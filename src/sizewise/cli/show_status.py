@@ -35,9 +35,9 @@ def _rows(models: Sequence[Answer], *, width: int, reasons: bool) -> "Table":
     """Figures are never cut: what is missing in width is taken from the names and the reasons."""
     from rich.text import Text
 
-    narrow = width < NARROW
+    narrow, wide = width < NARROW, width >= WIDE
     headers = [_header(column, narrow=narrow) for column in COLUMNS[:-1]]
-    cells = [_cells(model, narrow=narrow) for model in models]
+    cells = [_cells(model, wide=wide) for model in models]
     gap = 1 if narrow else 2
     rows = table(*headers, *(["REASON"] if reasons else []), right=(*NUMBERS, "READY"), gap=gap)
     sizes = [max(len(header), *(len(row[i]) for row in cells)) for i, header in enumerate(headers)]
@@ -53,7 +53,7 @@ def _rows(models: Sequence[Answer], *, width: int, reasons: bool) -> "Table":
 def _reasons(models: Sequence[Answer]) -> "Table":
     why = table("NAME", "REASON", last_wraps=True)
     for model in models:
-        why.add_row(model["name"], _reason(model), style="dim")
+        why.add_row(model["name"], "; ".join(filter(None, (_reason(model), *_lost(model)))), style="dim")
     return why
 
 
@@ -68,13 +68,13 @@ def _header(column: str, *, narrow: bool) -> str:
     return "READY" if narrow and column == "READY/DESIRED" else column
 
 
-def _cells(model: Answer, *, narrow: bool) -> list["str | Text"]:
+def _cells(model: Answer, *, wide: bool) -> list["str | Text"]:
     from rich.text import Text
 
     replicas, state, slo, p95_s = model["replicas"], model["state"], model["slo"], model["p95_s"]
     counts = f"{replicas['ready']}/{replicas['desired']}"
     late = slo is not None and p95_s is not None and slo["quantile"] <= 0.95 and p95_s > slo["latency_s"]
-    failed = f" ({model['errors_total']} failed)" if model["errors_total"] and not narrow else ""
+    lost = f" ({', '.join(_lost(model))})" if wide and _lost(model) else ""
     return [
         model["name"],
         Text(state, style=STYLES.get(state, "")),
@@ -84,8 +84,13 @@ def _cells(model: Answer, *, narrow: bool) -> list["str | Text"]:
         format_seconds(model["load_s"]),
         Text(format_seconds(p95_s), style="red" if late else ""),
         slo_text(slo),
-        f"{model['requests_total']}{failed}",
+        f"{model['requests_total']}{lost}",
     ]
+
+
+def _lost(model: Answer) -> list[str]:
+    counts = (("failed", model["errors_total"]), ("refused", model["shed_total"]))
+    return [f"{count} {what}" for what, count in counts if count]
 
 
 def _reason(model: Answer) -> str:

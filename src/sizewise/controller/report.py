@@ -45,6 +45,8 @@ class ModelStatus:
     """From the decision to start to the first answer, as decisions expect it now."""
     requests_total: int
     errors_total: int
+    shed_total: int
+    """Refused with 429 or 503, because of overload or while it could not answer."""
     cold_starts_total: int
     """Loads begun while no replica was up. This and the next two since this controller began."""
     replica_seconds: float

@@ -116,6 +116,7 @@ def model(**changes: Any) -> dict[str, Any]:
         "slo": {"quantile": 0.99, "latency_s": 0.2},
         "requests_total": 1234567,
         "errors_total": 0,
+        "shed_total": 0,
         "reason": "40 requests/s need 2 for waits to stay within the SLO",
         "candidate": None,
         "rollout": None,
@@ -152,6 +153,15 @@ def test_figures_are_whole_at_every_width(width: int) -> None:
     assert "40 requests/s need 2 for waits to stay within the SLO" in text
     if width >= 200:
         assert lines[0].split() == list(COLUMNS)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_what_was_lost_shows_at_every_width(width: int) -> None:
+    lost = model(errors_total=12, shed_total=345)
+    lines = rendered(status_view({"models": [lost], "machine": MACHINE}, width=width), width)
+    assert "1234567" in lines[1]
+    assert ("1234567 (12 failed, 345 refused)" in lines[1]) == (width >= 150)
+    assert ("12 failed; 345 refused" in " ".join(" ".join(lines).split())) == (width < 150)
 
 
 def test_a_failed_rollout_shows_in_the_reason() -> None:
