@@ -41,8 +41,10 @@ def demo(
 
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "state"
-    # A run that was cut off may have left its system up; each demo starts from nothing but its models.
+    # A run that was cut off may have left its system up; each demo starts from nothing but models and their profiles.
     _sizewise("down", "--state-dir", str(state), quiet=True)
+    for left in state.glob("state.db*"):
+        left.unlink()
     _build(folder, MODELS)
     _weigh(folder, state, MODELS)
     spec = write_spec(folder, MODELS)

@@ -26,6 +26,7 @@ class DemoModel:
     build: Callable[[Path], None]
     slo_p95_ms: int
     max_replicas: int = 2
+    priority: int = 0
     command: bool = False
 
 
@@ -155,10 +156,11 @@ import pathlib
 
 import numpy as np
 
-INPUTS = [{{"name": "query", "datatype": "FP32", "shape": [-1, {width}]}}]
+# One query at a time: a batch would need an array of all cosines for each of its rows
+INPUTS = [{{"name": "query", "datatype": "FP32", "shape": [1, {width}]}}]
 OUTPUTS = [
-    {{"name": "neighbor", "datatype": "INT64", "shape": [-1, 5]}},
-    {{"name": "cosine", "datatype": "FP32", "shape": [-1, 5]}},
+    {{"name": "neighbor", "datatype": "INT64", "shape": [1, 5]}},
+    {{"name": "cosine", "datatype": "FP32", "shape": [1, 5]}},
 ]
 
 
@@ -299,6 +301,7 @@ MODELS: tuple[DemoModel, ...] = (
         uri="atlas",
         what="search over 512 MiB of vectors, rarely used",
         build=_atlas,
+        priority=10,
         slo_p95_ms=2000,
         max_replicas=1,
     ),

@@ -91,7 +91,7 @@ def write_spec(folder: Path, models: tuple[DemoModel, ...]) -> Path:
 
 
 def _entry(folder: Path, model: DemoModel) -> dict[str, Any]:
-    scaling = {"min_replicas": 0, "max_replicas": model.max_replicas}
+    scaling = {"min_replicas": 0, "max_replicas": model.max_replicas, "priority": model.priority}
     entry: dict[str, Any] = {"slo": {"p95_ms": model.slo_p95_ms}, "scaling": scaling}
     if model.command:
         script = (folder / "models" / model.uri).absolute()
