@@ -143,6 +143,11 @@ async def test_the_document_and_the_shutdown(world: World, client: httpx.AsyncCl
     assert (await client.post("/api/v1/shutdown", json={"drain_s": 3})).status_code == 202
     assert world.controller.stopping.is_set()
     assert world.controller.drain_s == 3
+    models = document["paths"]["/api/v1/models"]["post"]["responses"]
+    assert {"200", "201", "4XX", "5XX"} <= models.keys()
+    assert "security" in document["paths"]["/api/v1/status"]["get"]
+    assert "security" not in document["paths"]["/healthz"]["get"]
+    assert "text/plain" in document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]
 
 
 @pytest.mark.parametrize(

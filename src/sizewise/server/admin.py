@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import orjson
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -24,6 +24,15 @@ Prove = Callable[[str | None], None]
 
 WAIT_S = 600.0
 _NAME = "/api/v1/models/{name}"
+_REFUSED: dict[str, Any] = {
+    "description": "Refused or failed; one line says what, how much and what next.",
+    "content": {
+        "application/json": {
+            "schema": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+        }
+    },
+}
+_NEW: dict[str, Any] = {"model": ModelStatus, "description": "The name was not known before."}
 
 
 def build_api(controller: Controller, prove: Prove) -> FastAPI:
@@ -33,25 +42,32 @@ def build_api(controller: Controller, prove: Prove) -> FastAPI:
         version=VERSION,
         docs_url=None,  # these pages load scripts from a foreign host
         redoc_url=None,
-        dependencies=[Depends(HTTPBearer(auto_error=False))],  # the document says so; the guard enforces it
-        responses={"4XX": {"description": 'One line: `{"error": "..."}`'}},
+        responses={"4XX": _REFUSED, "5XX": _REFUSED},
     )
+    # The document says that these need the token; the guard enforces it
+    protected = APIRouter(dependencies=[Depends(HTTPBearer(auto_error=False))])
     app.add_exception_handler(SizewiseError, _sizewise_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected_error)
-    _add_models(app, controller, prove)
-    _add_system(app, controller, prove)
+    _add_models(protected, controller, prove)
+    _add_system(protected, controller, prove)
+    app.include_router(protected)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
     return app
 
 
-def _add_models(app: FastAPI, controller: Controller, prove: Prove) -> None:
+def _add_models(app: APIRouter, controller: Controller, prove: Prove) -> None:
     @app.get("/api/v1/models")
     async def list_models() -> dict[str, list[ModelStatus]]:
         await controller.refresh()
         return {"models": list(controller.status().models)}
 
-    @app.post("/api/v1/models", response_model=ModelStatus)
+    @app.post("/api/v1/models", response_model=ModelStatus, responses={201: _NEW})
     async def deploy(body: DeployBody, response: Response, *, wait: bool = False, timeout_s: float = WAIT_S) -> Any:
         """Deploy or change one model. Answers at once; with `wait=true`, when the new version serves or has failed."""
         if body.allow_code:
@@ -88,13 +104,9 @@ def _add_models(app: FastAPI, controller: Controller, prove: Prove) -> None:
         return {"name": name, "state": "queued"}
 
 
-def _add_system(app: FastAPI, controller: Controller, prove: Prove) -> None:
+def _add_system(app: APIRouter, controller: Controller, prove: Prove) -> None:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(FleetCollector(controller))
-
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
 
     @app.get("/api/v1/status")
     async def status() -> Status:
@@ -116,7 +128,7 @@ def _add_system(app: FastAPI, controller: Controller, prove: Prove) -> None:
         controller.request_shutdown(body.drain_s)
         return {"state": "stopping"}
 
-    @app.get("/metrics", response_class=Response)
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
         await controller.refresh()
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
