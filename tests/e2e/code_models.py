@@ -32,3 +32,8 @@ def loops_per_s() -> float:
 def busy(seconds: float) -> str:
     """Statements that compute for so long on each row, so that batches gain nothing."""
     return f"for _ in range({int(seconds * loops_per_s())} * len(inputs['x'])): pass"
+
+
+def slow(seconds: float) -> str:
+    """Statements that take so long for each row without computing, however fast the machine is at the moment."""
+    return f"import time; time.sleep({seconds} * len(inputs['x']))"

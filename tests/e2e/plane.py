@@ -34,7 +34,7 @@ from sizewise.protocols.backend import (
 
 INPUTS = (TensorSpec(name="x", datatype="FP32", shape=(-1, 4)),)
 OUTPUTS = (TensorSpec(name="y", datatype="FP32", shape=(-1, 4)),)
-UNTIL_S = 40.0
+UNTIL_S = 120.0
 
 
 class Plane:

@@ -22,7 +22,7 @@ from sizewise import api
 from sizewise.protocols.errors import SizewiseError
 
 Answer = dict[str, Any]
-UNTIL_S = 40.0
+UNTIL_S = 120.0
 LOOK_EVERY_S = 0.1
 COMMAND_S = 60.0
 

@@ -15,7 +15,7 @@ from tests.e2e import code_models
 from tests.e2e.steady_load import ROW, infer
 from tests.e2e.system import System, named, ready, replicas
 
-WITHIN_S = 30.0
+WITHIN_S = 90.0
 CALL_S = 0.015
 """Several of the scheduler's slices: a shorter one can pass in one piece beside a burner."""
 PER_S = 40.0
@@ -81,7 +81,7 @@ def live_s(status: dict[str, object]) -> float:
     return float(figure["live"] or 0.0)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(len(psutil.Process().cpu_affinity()) < 2, reason="the second replica needs a core of its own")
 async def test_a_burner_moves_curve_and_capacity_and_back(system: System) -> None:
     path = code_models.write(system.models / "busy.py", predict=code_models.busy(CALL_S))
@@ -118,9 +118,9 @@ async def test_a_burner_moves_curve_and_capacity_and_back(system: System) -> Non
     assert "p50 at batch 1" in text
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 async def test_a_burst_grows_it_and_leaves_nothing(system: System) -> None:
-    path = code_models.write(system.models / "busy.py", predict=code_models.busy(CALL_S))
+    path = code_models.write(system.models / "busy.py", predict=code_models.slow(CALL_S))
     system.ok("profile", path, "--time-limit", "10")
     system.up(system.spec("busy: {uri: models/busy.py}"))
     for _ in range(2):
@@ -134,7 +134,7 @@ async def test_a_burst_grows_it_and_leaves_nothing(system: System) -> None:
     assert "released" in codes
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 async def test_more_models_than_memory(system: System) -> None:
     names = ("a", "b", "c")
     paths = [

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-UNTIL_S = 40.0
+UNTIL_S = 120.0
 RUN_S = 50.0
 SERVING = "\nserving: {port: 0, admin_port: 0}\n"
 
