@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from sizewise.hosting.hosted import Batch, Hosted, Pending
+from sizewise.hosting.loading import LoadRequest, load, parse_load
 from sizewise.protocols.errors import SizewiseError
 from sizewise.protocols.frames import (
     HEADER,
@@ -22,11 +24,8 @@ from sizewise.protocols.frames import (
     Kind,
 )
 from sizewise.protocols.oip.encode import Answer, Part
-from sizewise.replica import own
-from sizewise.replica.hosted import Batch, Hosted, Pending
-from sizewise.replica.loading import LoadRequest, load, parse_load
 from sizewise.runtimes.base import one_line
-from sizewise.system.memory import rss_anon_bytes
+from sizewise.system.memory import release_memory, rss_anon_bytes
 
 log = logging.getLogger(__name__)
 
@@ -253,7 +252,7 @@ class Replica:
             return NO_SUCH_MODEL, {"error": f"replica {self._id} does not hold {target.decode(errors='replace')}"}
         hosted.refuse_all(STOPPING, f"model {hosted.name!r} was unloaded: send the request again")
         del hosted
-        own.release_memory()
+        release_memory()
         return 200, {}
 
     def _status(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 from pathlib import Path
 
@@ -58,6 +59,13 @@ def give_back_memory() -> None:
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):  # glibc only
         libc.malloc_trim(0)
+
+
+def release_memory() -> None:
+    """Give back what loading needed and serving does not, and let the collector forget the rest."""
+    gc.collect()
+    gc.freeze()
+    give_back_memory()
 
 
 def _sizes(path: Path) -> dict[str, int]:

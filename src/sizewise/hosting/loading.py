@@ -15,10 +15,9 @@ from sizewise.protocols.errors import ModelFileError
 from sizewise.protocols.oip import RequestError, Signature
 from sizewise.protocols.oip.arrays import DTYPES, Array
 from sizewise.protocols.oip.encode import datatype_of
-from sizewise.replica import own
 from sizewise.runtimes import LoadedModel, ModelFiles, get_runtime
 from sizewise.runtimes.synthetic import concrete_shape
-from sizewise.system.memory import mapped_bytes, rss_anon_bytes
+from sizewise.system.memory import mapped_bytes, release_memory, rss_anon_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +88,7 @@ def load(request: LoadRequest) -> Loaded:
     if problem and request.self_check:
         raise ModelFileError(request.files.entry, f"self-check: {problem}", "load it without self_check to look at it")
     peak_bytes = rss_anon_bytes()
-    own.release_memory()
+    release_memory()
     total_bytes = rss_anon_bytes()
     times = {
         "start_s": 0,
