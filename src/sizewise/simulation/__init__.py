@@ -1,0 +1,1 @@
+"""What would have happened: traces replayed through the decisions that run live, and through today's autoscalers."""

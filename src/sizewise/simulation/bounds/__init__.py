@@ -1,0 +1,1 @@
+"""The best that was possible: costs that no policy can go below, computed with the whole trace known."""
