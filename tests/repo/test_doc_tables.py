@@ -55,6 +55,7 @@ def test_defaults_of_the_spec() -> None:
         "models.NAME.timeout_s": model.timeout_s,
         "models.NAME.max_queue": model.max_queue,
         "models.NAME.hold_s": model.hold_s,
+        "models.NAME.isolation": model.isolation,
         "models.NAME.ready.path": command.ready_path,
         "models.NAME.ready.timeout_s": command.ready_timeout_s,
         **{f"models.NAME.scaling.{key}": getattr(scaling, key) for key in ("min_replicas", "max_replicas", "priority")},

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sizewise.controller.yaml_values import Value, compose
-from sizewise.core.fleet import ScalingPolicy
+from sizewise.core.fleet import Isolation, ScalingPolicy
 from sizewise.core.slo import Slo
 from sizewise.protocols.backend import CommandSpec
 from sizewise.protocols.errors import UsageError
@@ -14,7 +14,19 @@ from sizewise.protocols.errors import UsageError
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 NAME_RULE = "1 to 63 lower-case letters, digits, dots, dashes and underscores, starting with a letter or digit"
 SLO_QUANTILES = {"p50_ms": 0.5, "p90_ms": 0.9, "p95_ms": 0.95, "p99_ms": 0.99}
-MODEL_KEYS = ("uri", "command", "cwd", "env", "ready", "slo", "scaling", "timeout_s", "max_queue", "hold_s")
+MODEL_KEYS = (
+    "uri",
+    "command",
+    "cwd",
+    "env",
+    "ready",
+    "slo",
+    "scaling",
+    "timeout_s",
+    "max_queue",
+    "hold_s",
+    "isolation",
+)
 MAX_REPLICAS = 1000
 DAY_S = 86400.0
 
@@ -37,6 +49,8 @@ class ModelSpec:
     """Requests that may wait at the gateway, those for a cold model included; more get 429."""
     hold_s: float = 60.0
     """How long a request may wait for a model to wake; 0 answers 503 at once."""
+    isolation: Isolation = Isolation.AUTO
+    """Whether the model may share a process with others; ``auto`` leaves it to the decision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +148,15 @@ def _model(name: str, value: Value, base: Path, *, check_files: bool) -> ModelSp
         timeout_s=keys["timeout_s"].number(0.001, DAY_S) if "timeout_s" in keys else default.timeout_s,
         max_queue=keys["max_queue"].integer(0, 1_000_000) if "max_queue" in keys else default.max_queue,
         hold_s=keys["hold_s"].number(0, DAY_S) if "hold_s" in keys else default.hold_s,
+        isolation=_isolation(keys["isolation"]) if "isolation" in keys else default.isolation,
     )
+
+
+def _isolation(value: Value) -> Isolation:
+    wanted = Isolation(value.choice(tuple(Isolation)))
+    if wanted is Isolation.INLINE:
+        raise value.fail("inline is not available yet", "give auto or process")
+    return wanted
 
 
 def _uri(value: Value, base: Path, *, check_files: bool) -> str:

@@ -69,6 +69,7 @@ def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, *
         candidate_profile=profiles[record.candidate.version] if record.candidate else None,
         parked_until_s=around.parked_until_s.get(record.name),
         pinned=record.pinned,
+        isolation=record.wants.isolation,
         state=around.ledger.of(record.name).state,
     )
 

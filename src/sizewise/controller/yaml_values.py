@@ -47,6 +47,14 @@ class Value:
             raise self.fail(f"is {self._kind}", allowed)
         return str(self.node.value)
 
+    def choice(self, allowed: tuple[str, ...]) -> str:
+        """One of these words."""
+        said = f"give one of {', '.join(allowed)}"
+        word = self.text(said)
+        if word not in allowed:
+            raise self.fail(f"{word} is none of them", said)
+        return word
+
     def number(self, low: float, high: float) -> float:
         allowed = f"give a number from {low:.12g} to {high:.12g}"
         if self._tag not in {"int", "float"}:

@@ -17,6 +17,17 @@ class ReplicaState(StrEnum):
     FAILED = "failed"
 
 
+class Isolation(StrEnum):
+    """Where a model may run."""
+
+    AUTO = "auto"
+    """In a process of its own, or beside other small models of its runtime where there are many of them."""
+    PROCESS = "process"
+    """Always in a process of its own."""
+    INLINE = "inline"
+    """In the gateway itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalingPolicy:
     """What a user may set about scaling one model."""
@@ -96,6 +107,7 @@ class ModelView:
     """Crash-looping: start nothing before this time."""
     pinned: int | None = None
     """Replicas that somebody asked for by hand (v2 repository load/unload); None lets the policy choose."""
+    isolation: Isolation = Isolation.AUTO
     state: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -119,6 +119,12 @@ def test_the_annotated_example_names_every_key() -> None:
         ),
         pytest.param("models: {a: {uri: x, scaling: {max_replicas: 0}}}", "max_replicas: 0 is out", id="no replica"),
         pytest.param("models: {a: {uri: x, scaling: {priority: 1.5}}}", "1.5 is not a whole number", id="a fraction"),
+        pytest.param(
+            "models: {a: {uri: x, isolation: alone}}",
+            "models.a.isolation: alone is none of them: give one of auto, process, inline",
+            id="isolation",
+        ),
+        pytest.param("models: {a: {uri: x, isolation: inline}}", "inline is not available yet: give", id="inline"),
         pytest.param("machine: {memory: 4XB}", "1: machine.memory: '4XB' is not a size", id="size"),
         pytest.param("machine: {memory: 0}", "machine.memory: is zero", id="no memory"),
         pytest.param("machine: {cpus: -1}", "machine.cpus: -1 is out of range", id="cpus"),
