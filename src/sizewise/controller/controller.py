@@ -25,6 +25,7 @@ from sizewise.controller.rollout import advance
 from sizewise.controller.spec import ModelSpec, Spec
 from sizewise.controller.state import StateStore
 from sizewise.controller.view import Budget, Surroundings, view_of
+from sizewise.core.alternatives import with_alternatives
 from sizewise.core.decide import decide
 from sizewise.core.fleet import Demand, FleetDecision, FleetView, ReplicaState
 from sizewise.core.profiles import ModelProfile, Source
@@ -306,7 +307,7 @@ class Controller:
         loads_s = {record.name: self.profiles[record.serving.hash].load.total_s for record in self.registry}
         self.ledger.absorb(snapshot, self.registry, loads_s)
         for record in self.registry:
-            own = [r for r in snapshot.replicas if r.model == record.name]
+            own = snapshot.replicas_of(record.name)
             self.parking.absorb(record, own, now_s=now_s)
             advanced = advance(record, own, now_s=now_s, unix_s=self._parts.unix_s())
             if advanced is not record:
@@ -359,7 +360,8 @@ class Controller:
                 track.cold_starts += 1
             effect = effects.get(decided.name, ())
             if self._journal.due(decided, model, effect=effect, now_s=view.now_s):
-                kept.append(record_of(decided, model, effect=effect, at_unix_s=self._parts.unix_s()))
+                weighed = with_alternatives(decided, model, view)
+                kept.append(record_of(weighed, model, effect=effect, at_unix_s=self._parts.unix_s()))
         for action in actions:
             if isinstance(action, PublishModel):
                 self._published[action.route.model] = action.route

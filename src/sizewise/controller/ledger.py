@@ -1,7 +1,7 @@
 """What has been seen of each model: demand, live figures, deaths, the last minute. Fed by snapshots only."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -88,7 +88,7 @@ class Ledger:
                 samples = seen.batch_samples if seen is not None else ()
                 _absorb_batches(track, record, samples, at_s=snapshot.traffic_at_s)
                 _remember(track.recent, snapshot.traffic_at_s, self.counters.total(name))
-            own = [r for r in snapshot.replicas if r.model == name]
+            own = snapshot.replicas_of(name)
             _absorb_replicas(track, own, snapshot.at_s)
             track.replica_seconds += passed_s * sum(r.pid is not None for r in own)
             track.memory_byte_seconds += passed_s * charged_bytes(own)
@@ -147,7 +147,7 @@ def _remember(recent: deque[tuple[float, Totals]], at_s: float, totals: Totals) 
         recent.popleft()
 
 
-def _absorb_replicas(track: Track, replicas: list[ReplicaObserved], now_s: float) -> None:
+def _absorb_replicas(track: Track, replicas: Sequence[ReplicaObserved], now_s: float) -> None:
     for replica in replicas:
         if replica.state is not ReplicaState.READY:
             continue

@@ -1,6 +1,7 @@
 """The state of everything, as values that ``status`` prints and ``/metrics`` shows."""
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sizewise.controller.charges import charged_bytes, overhead_bytes
@@ -29,7 +30,7 @@ LOADING = frozenset({ReplicaState.STARTING, ReplicaState.LOADING})
 def fleet_status(controller: "Controller", now_s: float, now_unix_s: float) -> Status:
     snapshot, budget = controller.snapshot, controller.budget
     used_bytes = overhead_bytes(snapshot) + sum(
-        charged_bytes(r for r in snapshot.replicas if r.model == name) for name in {r.model for r in snapshot.replicas}
+        charged_bytes(snapshot.replicas_of(name)) for name in {r.model for r in snapshot.replicas}
     )
     return Status(
         models=tuple(
@@ -57,7 +58,7 @@ def fleet_status(controller: "Controller", now_s: float, now_unix_s: float) -> S
 def model_status(controller: "Controller", record: ModelRecord, *, now_s: float, now_unix_s: float) -> ModelStatus:
     serving, facts = record.serving, record.serving.facts
     track, totals = controller.ledger.of(record.name), controller.counters.total(record.name)
-    own = [r for r in controller.snapshot.replicas if r.model == record.name]
+    own = controller.snapshot.replicas_of(record.name)
     decision = track.decision
     profile = controller.profile(serving)
     failure = controller.failure(record.name)
@@ -100,7 +101,7 @@ def model_status(controller: "Controller", record: ModelRecord, *, now_s: float,
     )
 
 
-def _counts(own: list[ReplicaObserved], version: str, desired: int) -> ReplicaCounts:
+def _counts(own: Sequence[ReplicaObserved], version: str, desired: int) -> ReplicaCounts:
     return ReplicaCounts(
         desired=desired,
         ready=sum(r.state is ReplicaState.READY and r.version == version for r in own),

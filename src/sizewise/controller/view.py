@@ -55,7 +55,7 @@ def view_of(snapshot: Snapshot, records: Iterable[ModelRecord], around: Surround
 def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, *, now_s: float) -> ModelView:
     profiles = {version.version: _effective(record.name, version, around, now_s=now_s) for version in record.versions}
     serving = record.serving.version
-    own = [r for r in snapshot.replicas if r.model == record.name]
+    own = snapshot.replicas_of(record.name)
     return ModelView(
         name=record.name,
         version=serving,
@@ -78,7 +78,9 @@ def _effective(model: str, version: VersionRecord, around: Surroundings, *, now_
     live = around.ledger.live(model, version.version)
     profile = estimates.effective(around.profiles[version.hash], live, now_s)
     memory = raised(profile.memory, around.memory_floor_bytes.get(model, 0))
-    return replace(profile, memory=_possible(memory, around.profiles[version.hash].memory, around.room_bytes))
+    memory = _possible(memory, around.profiles[version.hash].memory, around.room_bytes)
+    # The same object for the same figures: what is worked out of a profile is kept with it
+    return profile if memory is profile.memory else replace(profile, memory=memory)
 
 
 def _possible(memory: Memory, known: Memory, room_bytes: int) -> Memory:

@@ -1,7 +1,9 @@
 """Memory, cores and load slots shared out among all models at once."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from sizewise.core.budget import mapped_bytes, reserved_bytes, used_bytes
 from sizewise.core.claims import IDLE, SURPLUS, Claim, Holding, claims_of, in_order, rate_per_s
@@ -34,6 +36,8 @@ class Ledger:
     busy_cpus: dict[int, float] = field(default_factory=dict)
     """Cores that demand keeps busy, by priority."""
     holdings: list[Holding] | None = None
+    gone: int = 0
+    """How many at the front of ``holdings`` have been told to stop."""
     starting: list[Claim] = field(default_factory=list)
     mapped: set[tuple[str, str]] = field(default_factory=set)
     """Versions whose shared weights are charged already."""
@@ -53,8 +57,7 @@ def arbitrate(plans: list[Plan], view: FleetView) -> int:
     for claim in sorted(claims, key=lambda c: c.rank):
         _serve(claim, ledger)
     _fill_slots(ledger)
-    gone = {plan.model.name: frozenset(plan.stop) for plan in plans if plan.stop}
-    kept = sum(reserved_bytes(p.model, gone.get(p.model.name, frozenset())) for p in plans if p.model.replicas)
+    kept = sum(reserved_bytes(p.model, frozenset(p.stop)) if p.stop else p.reserved_bytes for p in plans)
     return view.machine.overhead_bytes + kept + _started_bytes(plans)
 
 
@@ -70,17 +73,20 @@ def _ledger(plans: list[Plan], view: FleetView) -> Ledger:
     for plan in plans:
         if not plan.model.replicas:
             continue
-        total = reserved_bytes(plan.model)
-        reserved += total
-        leaving = {r.replica_id for r in plan.model.replicas if r.state is ReplicaState.DRAINING} | set(plan.stop)
-        if leaving:
-            coming += total - reserved_bytes(plan.model, frozenset(leaving))
+        plan.reserved_bytes = reserved_bytes(plan.model)
+        reserved += plan.reserved_bytes
+        leaving = set(plan.stop)
         for replica in plan.model.replicas:
-            if replica.state is not ReplicaState.FAILED and replica.replica_id not in leaving:
+            state = replica.state
+            if state is ReplicaState.DRAINING:
+                leaving.add(replica.replica_id)
+            elif state is not ReplicaState.FAILED and replica.replica_id not in leaving:
                 ledger.mapped.add((plan.model.name, replica.version))
-            if replica.state in {ReplicaState.STARTING, ReplicaState.LOADING}:
+            if state is ReplicaState.STARTING or state is ReplicaState.LOADING:
                 patience_s = max(STUCK_LEAST_S, STUCK_LOADS * plan.load_s)
                 loading += view.now_s - replica.since_s < patience_s
+        if leaving:
+            coming += plan.reserved_bytes - reserved_bytes(plan.model, frozenset(leaving))
         busy = rate_per_s(plan) / plan.capacity.per_s if plan.capacity else 0.0
         _keep_busy(plan, min(busy, len(plan.staying)), ledger)
     ledger.free_bytes = view.machine.memory_bytes - view.machine.overhead_bytes - reserved
@@ -197,7 +203,7 @@ def _may_go(holding: Holding, claim: Claim, now_s: float) -> bool:
     only for a model that has nothing at all.
     """
     same = holding.plan is claim.plan
-    if (same and not (claim.rollout and holding.rank == IDLE)) or holding.replica.replica_id in holding.plan.stop:
+    if (same and not (claim.rollout and holding.rank == IDLE)) or _is_going(holding):
         return False
     if holding.protected and holding.priority >= claim.priority and not same:
         return False
@@ -218,17 +224,25 @@ def _turn_s(holding: Holding, claim: Claim) -> float:
     return max(TURN_LEAST_S, TURN_LOADS * (holding.plan.load_s + claim.load_s))
 
 
-def _holdings(ledger: Ledger) -> list[Holding]:
+def _holdings(ledger: Ledger) -> Iterator[Holding]:
+    """Those that are left, the least worth holding first; what went is mostly at the front and is not passed again."""
     if ledger.holdings is None:
         ledger.holdings = in_order(ledger.plans)
-    return ledger.holdings
+    holdings = ledger.holdings
+    while ledger.gone < len(holdings) and _is_going(holdings[ledger.gone]):
+        ledger.gone += 1
+    return islice(holdings, ledger.gone, None)
+
+
+def _is_going(holding: Holding) -> bool:
+    return holding.replica.replica_id in holding.plan.stop
 
 
 def _evict(holding: Holding, ledger: Ledger, reason: Reason) -> None:
     plan = holding.plan
-    if holding.replica.replica_id in plan.stop:
+    if _is_going(holding):
         return
-    plan.stop.append(holding.replica.replica_id)
+    plan.stop += (holding.replica.replica_id,)
     plan.evicted += 1
     plan.reason = reason
     ledger.coming_bytes += holding.freed_bytes
@@ -240,7 +254,7 @@ def _deny(claim: Claim, reason: Reason) -> None:
     plan = claim.plan
     plan.denied += not claim.rollout
     if claim.first or not plan.refused:
-        plan.refused.append(Refused(desired=claim.number, reason=reason))
+        plan.refused += (Refused(desired=claim.number, reason=reason),)
     # One that was evicted says so first; that it does not come back at once goes without saying
     if not plan.evicted:
         plan.reason = reason

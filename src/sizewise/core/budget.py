@@ -49,9 +49,10 @@ def profile_of(model: ModelView, version: str) -> ModelProfile:
 
 def replica_bytes(model: ModelView, replica: ReplicaView) -> int:
     """Private bytes reserved for a replica: what it has, and what it is expected to need while it serves."""
+    seen = max(replica.memory_bytes, 0)
     if replica.state is ReplicaState.FAILED:
-        return max(0, replica.memory_bytes)
-    return max(replica.memory_bytes, profile_of(model, replica.version).memory.replica_bytes)
+        return seen
+    return max(seen, profile_of(model, replica.version).memory.replica_bytes)
 
 
 def mapped_bytes(model: ModelView, version: str) -> int:
@@ -63,13 +64,15 @@ def mapped_bytes(model: ModelView, version: str) -> int:
 def reserved_bytes(model: ModelView, gone: frozenset[str] = frozenset()) -> int:
     """Charged for all replicas but ``gone``: loading and draining ones too, shared weights once per version."""
     total = 0
-    versions: set[str] = set()
+    versions: list[str] = []
     for replica in model.replicas:
-        if replica.replica_id not in gone:
-            total += replica_bytes(model, replica)
-            if replica.state is not ReplicaState.FAILED:
-                versions.add(replica.version)
-    return total + sum(mapped_bytes(model, version) for version in versions)
+        if replica.replica_id in gone:
+            continue
+        total += replica_bytes(model, replica)
+        if replica.version not in versions and replica.state is not ReplicaState.FAILED:
+            versions.append(replica.version)
+            total += mapped_bytes(model, replica.version)
+    return total
 
 
 def used_bytes(model: ModelView) -> int:

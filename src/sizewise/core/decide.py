@@ -1,22 +1,18 @@
 """The decision: all models at once, purely, from what is seen to what should be."""
 
 from sizewise.core.arbitration import arbitrate
-from sizewise.core.budget import mapped_bytes, reserved_bytes
+from sizewise.core.budget import reserved_bytes
 from sizewise.core.fleet import (
     FleetDecision,
     FleetView,
     ModelDecision,
     ModelView,
     Reason,
-    Refused,
     ReplicaState,
 )
 from sizewise.core.observations import distrust_machine
 from sizewise.core.reasons import because
-from sizewise.core.sizing import expected_attainment
-from sizewise.core.targets import Plan, plan_of, state_of, stopping_order, useful_replicas
-
-_NOT_NEEDED = Refused(desired=1, reason=because("not_needed"))
+from sizewise.core.targets import Plan, plan_of, state_of, stopping_order
 
 
 def decide(view: FleetView) -> FleetDecision:
@@ -40,7 +36,7 @@ def decide(view: FleetView) -> FleetDecision:
         _release(plan)
     planned = arbitrate(plans, view)
     for plan in plans:
-        decisions[plan.model.name] = _decided(plan, view)
+        decisions[plan.model.name] = _decided(plan)
     return FleetDecision(
         at_s=view.now_s, models=tuple(decisions[m.name] for m in view.models), memory_planned_bytes=planned
     )
@@ -70,7 +66,6 @@ def _sleeping(model: ModelView) -> ModelDecision:
         desired=0,
         wanted=0,
         reason=because("idle", idle_s=model.demand.idle_s),
-        refused=(_NOT_NEEDED,),
     )
 
 
@@ -93,75 +88,25 @@ def _release(plan: Plan) -> None:
     for replica in model.replicas:
         superseded = replica.version not in (model.version, model.candidate)
         if replica.state is not ReplicaState.DRAINING and (superseded or replica.state is ReplicaState.FAILED):
-            plan.stop.append(replica.replica_id)
+            plan.stop += (replica.replica_id,)
     if model.candidate is not None:
         # The old version serves until the controller has switched; its count is left alone
         plan.target = max(plan.target, len(plan.live))
         return
     surplus = len(plan.live) - plan.target
     if surplus > 0:
-        plan.stop.extend(r.replica_id for r in stopping_order(plan.live)[:surplus])
+        plan.stop += tuple(r.replica_id for r in stopping_order(plan.live)[:surplus])
 
 
-def _decided(plan: Plan, view: FleetView) -> ModelDecision:
-    model = plan.model
-    desired = plan.desired
-    expected = None
-    if plan.capacity is not None and plan.sized is not None:
-        expected = expected_attainment(plan.capacity, desired, plan.sized.rate_per_s)
+def _decided(plan: Plan) -> ModelDecision:
     return ModelDecision(
-        name=model.name,
-        desired=desired,
+        name=plan.model.name,
+        desired=plan.desired,
         wanted=plan.target,
         reason=plan.reason,
         start=plan.start,
         start_version=plan.start_version if plan.start else "",
-        stop=tuple(plan.stop),
-        refused=_alternatives(plan, expected, view),
-        expected_attainment=expected,
+        stop=plan.stop,
+        refused=plan.refused,
         state=state_of(plan),
     )
-
-
-def _alternatives(plan: Plan, expected: float | None, view: FleetView) -> tuple[Refused, ...]:
-    """One replica fewer and one more, and why not; what a budget refused stands in for one more."""
-    desired = plan.desired
-    refused: list[Refused] = []
-    if desired > 0:
-        refused.append(Refused(desired=desired - 1, reason=_why_not_fewer(plan, desired - 1)))
-    if plan.refused:
-        refused.extend(plan.refused)
-    elif plan.trusted:
-        refused.append(Refused(desired=desired + 1, reason=_why_not_more(plan, expected, view)))
-    return tuple(refused)
-
-
-def _why_not_fewer(plan: Plan, fewer: int) -> Reason:
-    if not plan.trusted or plan.target > plan.need or fewer < plan.floor:
-        return plan.reason
-    capacity, sized = plan.capacity, plan.sized
-    if fewer == 0 or capacity is None or sized is None:
-        return because("cold_again", load_s=plan.load_s)
-    attained = expected_attainment(capacity, fewer, sized.rate_per_s)
-    if attained is None or fewer * capacity.per_s <= sized.rate_per_s:
-        return because("overloaded", replicas=fewer, capacity_per_s=fewer * capacity.per_s, rate_per_s=sized.rate_per_s)
-    return because("late", replicas=fewer, late=1.0 - attained)
-
-
-def _why_not_more(plan: Plan, expected: float | None, view: FleetView) -> Reason:
-    model, more = plan.model, plan.desired + 1
-    if plan.reason.code in {"parked", "unloaded", "max", "cpu"}:
-        return plan.reason
-    if more > model.policy.max_replicas:
-        rate = plan.sized.rate_per_s if plan.sized else 0.0
-        return because("max", most=model.policy.max_replicas, rate_per_s=rate)
-    useful = useful_replicas(model, view.machine.cpus)
-    if more > useful:
-        rate = plan.sized.rate_per_s if plan.sized else 0.0
-        threads = model.profile.threads
-        return because("cpu", most=int(useful), rate_per_s=rate, cpus=view.machine.cpus, threads=threads)
-    if expected is None or plan.capacity is None or plan.sized is None:
-        return _NOT_NEEDED.reason
-    better = expected_attainment(plan.capacity, more, plan.sized.rate_per_s) or expected
-    size = model.profile.memory.replica_bytes + (mapped_bytes(model, model.version) if more == 1 else 0)
-    return because("no_gain", replicas=more, gain=max(0.0, better - expected), bytes=size)

@@ -19,7 +19,7 @@ def distrust(model: ModelView, view: FleetView) -> Reason | None:
         return because("unread")
     if age_s < -FUTURE_S:
         return because("future", ahead_s=-age_s)
-    wrong = _impossible_demand(demand) or _impossible_profile(model)
+    wrong = _impossible_demand(demand) or model.profile.impossible
     return None if wrong is None else because("absurd", figure=wrong[0], value=wrong[1])
 
 
@@ -52,16 +52,3 @@ def _impossible_demand(demand: Demand) -> tuple[str, float] | None:
         if not value >= 0:
             return name, value
     return "demand", total
-
-
-def _impossible_profile(model: ModelView) -> tuple[str, float] | None:
-    load_s = model.profile.load.total_s
-    if not (0 <= load_s < math.inf):
-        return "load_s", load_s
-    for point in model.profile.curve.points:
-        if not (0 < point.p50_s < math.inf and 0 < point.p95_s < math.inf):
-            return "latency_s", point.p50_s
-    memory = model.profile.memory
-    if memory.replica_bytes < 0 or memory.mapped_bytes < 0:
-        return "memory_bytes", min(memory.replica_bytes, memory.mapped_bytes)
-    return None

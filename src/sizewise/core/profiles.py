@@ -1,8 +1,10 @@
 """What a model weighs: facts read from its files, and behaviour measured by running it."""
 
+import math
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from sizewise.core.tensors import TensorSpec
 
@@ -47,21 +49,24 @@ class ModelFacts:
         return sum(size for _, size in self.weight_bytes) or self.disk_bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadTime:
-    """Seconds from the decision to start until the first answer can be given, by stage."""
+    """Seconds from the decision to start until the first answer can be given, by stage.
+
+    Without slots, as the others below: what is worked out from the figures is kept, since every decision asks for it.
+    """
 
     start_s: float = 0.0
     fetch_s: float = 0.0
     load_s: float = 0.0
     warmup_s: float = 0.0
 
-    @property
+    @cached_property
     def total_s(self) -> float:
         return self.start_s + self.fetch_s + self.load_s + self.warmup_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Memory:
     """Bytes of one replica. What one replica is charged is ``replica_bytes``; ``mapped_bytes`` are shared by all
     replicas of the model on a machine and are charged once."""
@@ -77,7 +82,7 @@ class Memory:
     peak_bytes: int = 0
     """Highest private memory seen, base included."""
 
-    @property
+    @cached_property
     def replica_bytes(self) -> int:
         """Private bytes of one replica at work."""
         return max(self.base_bytes + self.resident_bytes + self.per_request_bytes, self.peak_bytes)
@@ -93,7 +98,7 @@ class BatchPoint:
     samples: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LatencyCurve:
     """Latency against batch as measured points, sorted by batch; at least one.
 
@@ -108,10 +113,10 @@ class LatencyCurve:
             raise ValueError("a latency curve needs at least one point")
 
     def p50_s(self, batch: float) -> float:
-        return self._at(batch, tuple(p.p50_s for p in self.points))
+        return self._at(batch, 1)
 
     def p95_s(self, batch: float) -> float:
-        return self._at(batch, tuple(p.p95_s for p in self.points))
+        return self._at(batch, 2)
 
     def throughput_per_s(self, batch: float) -> float:
         """Rows per second of one replica that always runs batches of this size."""
@@ -121,25 +126,35 @@ class LatencyCurve:
     def max_batch(self) -> int:
         return self.points[-1].batch
 
-    def _at(self, batch: float, values: tuple[float, ...]) -> float:
-        sizes = [p.batch for p in self.points]
-        # Noise may make a larger batch look faster; waiting for it never is.
-        monotone: list[float] = []
-        for value in values:
-            monotone.append(max(value, monotone[-1]) if monotone else value)
-        i = bisect_left(sizes, batch)
-        if i < len(sizes) and sizes[i] == batch:
-            return monotone[i]
+    @cached_property
+    def steps(self) -> tuple[tuple[int, float, float], ...]:
+        """(batch, median, 95th percentile) of each point: neither falls with the batch, nor the one below the other.
+
+        Noise may make a larger batch look faster; waiting for it never is.
+        """
+        steps: list[tuple[int, float, float]] = []
+        p50_s = p95_s = 0.0
+        for point in self.points:
+            p50_s = max(p50_s, point.p50_s)
+            p95_s = max(p95_s, point.p95_s, point.p50_s)
+            steps.append((point.batch, p50_s, p95_s))
+        return tuple(steps)
+
+    def _at(self, batch: float, column: int) -> float:
+        steps = self.steps
+        i = bisect_left(steps, (batch,))
+        if i < len(steps) and steps[i][0] == batch:
+            return steps[i][column]
         if i == 0:
-            return monotone[0]
-        if len(sizes) == 1:
-            return monotone[0] * batch / sizes[0]
-        low, high = (i - 1, i) if i < len(sizes) else (len(sizes) - 2, len(sizes) - 1)
-        slope = (monotone[high] - monotone[low]) / (sizes[high] - sizes[low])
-        return monotone[low] + slope * (batch - sizes[low])
+            return steps[0][column]
+        if len(steps) == 1:
+            return steps[0][column] * batch / steps[0][0]
+        low, high = (steps[i - 1], steps[i]) if i < len(steps) else (steps[-2], steps[-1])
+        slope = (high[column] - low[column]) / (high[0] - low[0])
+        return low[column] + slope * (batch - low[0])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelProfile:
     """Facts, load time, memory and latency of a model on one machine.
 
@@ -165,7 +180,23 @@ class ModelProfile:
     errors: tuple[str, ...] = field(default=())
     """What could not be measured, and why."""
 
-    @property
+    @cached_property
     def reload_s(self) -> float:
         """Seconds to have it back some time after it was let go: nobody keeps its files in the page cache meanwhile."""
         return max(self.load.total_s, self.load_cold.total_s if self.load_cold is not None else 0.0)
+
+    @cached_property
+    def worked_out(self) -> dict[str, tuple[object, object]]:
+        """Kept for whoever works something costly out of this profile, by rule: (question, answer), the last only."""
+        return {}
+
+    @cached_property
+    def impossible(self) -> tuple[str, float] | None:
+        """The first figure that cannot be, by name, or None."""
+        if not (0 <= self.load.total_s < math.inf):
+            return "load_s", self.load.total_s
+        for point in self.curve.points:
+            if not (0 < point.p50_s < math.inf and 0 < point.p95_s < math.inf):
+                return "latency_s", point.p50_s
+        least = min(self.memory.replica_bytes, self.memory.mapped_bytes)
+        return ("memory_bytes", least) if least < 0 else None

@@ -6,7 +6,9 @@ for general arrivals and service (Allen-Cunneen); the envelope over exactly the 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sizewise.core.demand import BURST_S
 from sizewise.core.fleet import Demand
@@ -54,8 +56,7 @@ class Capacity:
     """Seconds a request may wait and still meet the SLO; zero or less where it cannot be met, or there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """Replicas by each rule. ``replicas`` is the largest; ``rule`` names it."""
 
     replicas: int
@@ -72,33 +73,38 @@ def capacity_of(profile: ModelProfile, slo: Slo | None, rows_per_request: float 
     The largest batch that gains at least ``BATCH_GAIN`` in throughput over the best smaller one and, at its 95th
     percentile, takes at most ``BATCH_SHARE_OF_SLO`` of the SLO. A model that cannot batch answers one request a call.
     """
+    question = (slo, rows_per_request)
+    kept = profile.worked_out.get("capacity")
+    if kept is not None and kept[0] == question and isinstance(kept[1], Capacity):
+        return kept[1]
+    capacity = _capacity(profile, slo, rows_per_request)
+    profile.worked_out["capacity"] = (question, capacity)
+    return capacity
+
+
+def _capacity(profile: ModelProfile, slo: Slo | None, rows_per_request: float) -> Capacity:
     rows = max(rows_per_request, 1.0)
-    points = profile.curve.points
+    steps = profile.curve.steps
     limit_s = math.inf if slo is None else BATCH_SHARE_OF_SLO * slo.latency_s
-    best = points[0]
-    p50_s = best.p50_s
-    p95_s = max(best.p95_s, p50_s)
-    chosen = (p50_s, p95_s)
+    batch, p50_s, p95_s = steps[0]
     if profile.facts.batchable:
-        for point in points[1:]:
-            # Noise may make a larger batch look faster; waiting for it never is
-            p50_s, p95_s = max(p50_s, point.p50_s), max(p95_s, point.p95_s, point.p50_s)
-            if p95_s > limit_s:
+        for size, size_p50_s, size_p95_s in steps[1:]:
+            if size_p95_s > limit_s:
                 break
-            if point.batch * chosen[0] >= (1 + BATCH_GAIN) * best.batch * p50_s:
-                best, chosen = point, (p50_s, p95_s)
-    if rows > best.batch:
-        chosen = (profile.curve.p50_s(rows), profile.curve.p95_s(rows))
-    service_s = max(chosen[0], 1e-9)
-    service_p95_s = max(chosen[1], service_s)
+            if size * p50_s >= (1 + BATCH_GAIN) * batch * size_p50_s:
+                batch, p50_s, p95_s = size, size_p50_s, size_p95_s
+    if rows > batch:
+        p50_s, p95_s = profile.curve.p50_s(rows), profile.curve.p95_s(rows)
+    service_s = max(p50_s, 1e-9)
+    service_p95_s = max(p95_s, service_s)
     # With batches, half of the one that is running is waited for on average before one's own begins
-    residual_s = service_s / 2 if best.batch > 1 else 0.0
+    residual_s = service_s / 2 if batch > 1 else 0.0
     sigma = math.log(service_p95_s / service_s) / 1.645  # of a lognormal with these two quantiles
     return Capacity(
-        batch=best.batch,
+        batch=batch,
         service_s=service_s,
         service_p95_s=service_p95_s,
-        per_s=max(best.batch, rows) / rows / service_s,
+        per_s=max(batch, rows) / rows / service_s,
         spread2=min(math.exp(sigma * sigma) - 1.0, 4.0),
         slo=slo,
         slack_s=0.0 if slo is None else slo.latency_s - service_p95_s - residual_s,
@@ -189,9 +195,8 @@ def need_of(
     demand: Demand,
     *,
     load_s: float,
-    supply_in_s: tuple[float, ...] = (),
+    supply_in_s: Sequence[float] = (),
     limit: int = REPLICAS_LIMIT,
-    share: float = TAIL_SHARE,
 ) -> Need:
     """Replicas needed from now until one started now could answer.
 
@@ -199,7 +204,7 @@ def need_of(
     """
     lead_s = load_s + TICK_S
     rate = rate_of(demand, load_s)
-    queue = replicas_for(capacity, rate, limit=limit, share=share)
+    queue = replicas_for(capacity, rate, limit=limit)
     envelope = min(limit, _by_envelope(capacity, demand, lead_s))
     backlog = min(limit, _by_backlog(capacity, demand, rate=rate, lead_s=lead_s, supply_in_s=supply_in_s))
     replicas = max(queue, envelope, backlog)
@@ -257,7 +262,7 @@ def _by_backlog(
     *,
     rate: float,
     lead_s: float,
-    supply_in_s: tuple[float, ...],
+    supply_in_s: Sequence[float],
 ) -> int:
     """Replicas that serve the rate and drain what will still wait when a replica started now is ready."""
     if demand.queued <= 0:

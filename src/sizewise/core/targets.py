@@ -1,14 +1,14 @@
 """How many replicas one model should have, looked at alone: need, hold, release, bounds. Budgets come after."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from sizewise.core.budget import mapped_bytes
 from sizewise.core.fleet import FleetView, ModelView, Reason, Refused, ReplicaState, ReplicaView
 from sizewise.core.observations import distrust
 from sizewise.core.reasons import because
-from sizewise.core.sizing import TAIL_SHARE, Capacity, Need, capacity_of, need_of
+from sizewise.core.sizing import TAIL_SHARE, Capacity, Need, capacity_of, need_of, replicas_for
 from sizewise.core.warmth import break_even_s, hold_s, release_s
 
 SUPPLY = frozenset({ReplicaState.STARTING, ReplicaState.LOADING, ReplicaState.READY})
@@ -40,14 +40,16 @@ class Plan:
     peaks: Peaks = ()
     start: int = 0
     start_version: str = ""
+    reserved_bytes: int = 0
+    """Charged for all its replicas before anything of it goes."""
     waiting: int = 0
     """Granted, but not to be started at this moment."""
     denied: int = 0
-    stop: list[str] = field(default_factory=list)
+    stop: tuple[str, ...] = ()
     evicted: int = 0
     yields_until_s: float | None = None
     """It was evicted for another: until then it asks for memory after its equals, or it would be back first."""
-    refused: list[Refused] = field(default_factory=list)
+    refused: tuple[Refused, ...] = ()
 
     @property
     def load_s(self) -> float:
@@ -118,8 +120,10 @@ def _sized(model: ModelView, view: FleetView, live: list[ReplicaView]) -> Plan:
     capacity = capacity_of(model.profile, model.slo, model.demand.rows_per_request)
     useful = useful_replicas(model, view.machine.cpus)
     most = min(max(model.policy.max_replicas, 0), useful)
-    ask = _Ask(model, capacity, view.now_s, live, int(most) + 1)
-    sized = ask.need(TAIL_SHARE)
+    limit = int(most) + 1
+    supply_in_s = [max(0.0, r.ready_at_s - view.now_s) for r in live]
+    load_s = model.profile.load.total_s
+    sized = need_of(capacity, model.demand, load_s=load_s, supply_in_s=supply_in_s, limit=limit)
     wanted, reason = _wanted(model, sized)
     if wanted > most:
         rule = "cpu" if useful < model.policy.max_replicas else "max"
@@ -129,7 +133,7 @@ def _sized(model: ModelView, view: FleetView, live: list[ReplicaView]) -> Plan:
     plan = Plan(model, live, wanted, wanted, reason, capacity=capacity, sized=sized, floor=floor)
     _hold(plan, view.now_s)
     if plan.target < len(live):
-        _keep_safe(plan, ask, int(most))
+        _keep_safe(plan, capacity, sized=sized, most=int(most))
     if live and plan.target == 0:
         _keep_warm(plan, view)
     if plan.target < len(live) - 1 and plan.load_s > ONE_AT_A_TIME_S:
@@ -141,27 +145,6 @@ def _sized(model: ModelView, view: FleetView, live: list[ReplicaView]) -> Plan:
             rule = "pinned" if (model.pinned or 0) >= floor else "min"
             plan.reason = because(rule, replicas=floor)
     return plan
-
-
-@dataclass(slots=True)
-class _Ask:
-    """The sizing question of one model; asked once, and once more, more strictly, before a replica goes."""
-
-    model: ModelView
-    capacity: Capacity
-    now_s: float
-    live: list[ReplicaView]
-    limit: int
-
-    def need(self, share: float) -> Need:
-        return need_of(
-            self.capacity,
-            self.model.demand,
-            load_s=self.model.profile.load.total_s,
-            supply_in_s=tuple(max(0.0, r.ready_at_s - self.now_s) for r in self.live),
-            limit=self.limit,
-            share=share,
-        )
 
 
 def _wanted(model: ModelView, sized: Need) -> tuple[int, Reason]:
@@ -198,9 +181,10 @@ def _hold(plan: Plan, now_s: float) -> None:
         plan.reason = because("hold", need=plan.need, left_s=since_s + wait_s - now_s, hold_s=wait_s)
 
 
-def _keep_safe(plan: Plan, ask: _Ask, most: int) -> None:
+def _keep_safe(plan: Plan, capacity: Capacity, *, sized: Need, most: int) -> None:
     """A replica goes only if without it the rule still holds at half the allowed lateness."""
-    strict = min(ask.need(TAIL_SHARE / 2).replicas, most, len(plan.live))
+    queue = replicas_for(capacity, sized.rate_per_s, limit=most + 1, share=TAIL_SHARE / 2)
+    strict = min(max(queue, sized.envelope, sized.backlog), most, len(plan.live))
     if strict > max(plan.target, 1):  # the last one is a matter of warmth
         plan.target = strict
         plan.reason = because("safe_removal", need=plan.need, replicas=strict)
@@ -244,11 +228,11 @@ def _parked(plan: Plan, now_s: float) -> Plan:
 def _peaks_in(state: Mapping[str, object]) -> Peaks | None:
     """Peaks from a state that may have been through JSON; None where there are none to read."""
     raw = state.get("peaks")
-    if not isinstance(raw, Sequence) or isinstance(raw, str):
+    if not isinstance(raw, list | tuple):
         return None
     peaks = []
     for item in raw:
-        if isinstance(item, Sequence) and len(item) == 2:
+        if isinstance(item, list | tuple) and len(item) == 2:
             at_s, count = item
             if isinstance(at_s, int | float) and isinstance(count, int) and math.isfinite(at_s):
                 peaks.append((float(at_s), count))

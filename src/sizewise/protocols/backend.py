@@ -1,8 +1,9 @@
 """What runs models: started, stopped and reported here, decided elsewhere."""
 
 import enum
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from sizewise.core.fleet import ReplicaState
@@ -168,7 +169,7 @@ class ProcessObserved:
     memory_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """What is. ``problems`` name what could not be read: a decision must not scale in on their account."""
 
@@ -181,6 +182,17 @@ class Snapshot:
     processes: tuple[ProcessObserved, ...] = ()
     oom_kills: int = 0
     problems: tuple[str, ...] = field(default=())
+
+    def replicas_of(self, model: str) -> tuple[ReplicaObserved, ...]:
+        return self._by_model.get(model, ())
+
+    @cached_property
+    def _by_model(self) -> Mapping[str, tuple[ReplicaObserved, ...]]:
+        """Looked through once: there may be thousands of models and replicas."""
+        found: dict[str, list[ReplicaObserved]] = {}
+        for replica in self.replicas:
+            found.setdefault(replica.model, []).append(replica)
+        return {model: tuple(own) for model, own in found.items()}
 
 
 class EventKind(enum.StrEnum):

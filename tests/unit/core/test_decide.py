@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sizewise.core.alternatives import with_alternatives
 from sizewise.core.decide import decide
 from sizewise.core.fleet import FleetDecision, ModelDecision, ModelView, ReplicaState
 from sizewise.core.reasons import CODES, render
@@ -315,12 +316,23 @@ def test_rollout_evicts_what_is_idle_and_says_when_there_is_no_room() -> None:
 
 
 def test_every_decision_names_what_was_refused_and_what_to_expect() -> None:
-    decision = one(model("m", asked(300.0), replicas=(replica("a"), replica("b"))))
+    subject = model("m", asked(300.0), replicas=(replica("a"), replica("b")))
+    fleet = view(subject, on=machine())
+    bare = decide(fleet).models[0]
+    assert (bare.refused, bare.expected_attainment) == ((), None), "worked out for nobody"
+    decision = with_alternatives(bare, subject, fleet)
     assert decision.expected_attainment is not None
     assert decision.expected_attainment > 0.9
     assert [r.desired for r in decision.refused] == [decision.desired - 1, decision.desired + 1]
     assert all(r.reason.code in CODES for r in decision.refused)
     assert all("?" not in render(r.reason) for r in decision.refused)
+
+
+def test_what_a_budget_refused_stands_in_for_one_more() -> None:
+    subject = model("m", COLD, profile=LARGE)
+    fleet = view(subject, on=machine(memory=600 * MIB))
+    decision = with_alternatives(decide(fleet).models[0], subject, fleet)
+    assert [(r.desired, r.reason.code) for r in decision.refused] == [(1, "too_large")]
 
 
 def test_planned_memory_is_what_will_be_charged() -> None:

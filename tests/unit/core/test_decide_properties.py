@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sizewise.core.alternatives import with_alternatives
 from sizewise.core.budget import reserved_bytes
 from sizewise.core.decide import decide
 from sizewise.core.fleet import Demand, FleetView, ModelView, ReplicaState, ReplicaView, ScalingPolicy
@@ -180,7 +181,8 @@ def test_wanted_and_desired_stay_within_bounds(view: FleetView) -> None:
 @EXAMPLES
 @given(fleets())
 def test_every_reason_can_be_said_in_one_sentence(view: FleetView) -> None:
-    for d in decide(view).models:
+    for bare, subject in zip(decide(view).models, view.models, strict=True):
+        d = with_alternatives(bare, subject, view)
         for reason in (d.reason, *(r.reason for r in d.refused)):
             assert reason.code in CODES
             sentence = render(reason)
