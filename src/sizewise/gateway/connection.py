@@ -19,6 +19,7 @@ import httptools
 from sizewise.gateway.answers import CONTINUE, error_body, head
 from sizewise.gateway.exchange import Exchange
 from sizewise.gateway.head import Facts, Header, judge
+from sizewise.gateway.holding import SMALL_HEAD_BYTES, no_progress, park
 from sizewise.gateway.refusing import Stop, body_too_large, gateway_full, head_too_large, malformed
 
 if TYPE_CHECKING:
@@ -63,6 +64,14 @@ class Connection(asyncio.Protocol):
     # -- reading ------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        if len(data) > self.limits.head_bytes and (self.x is None or not self.head_done):
+            # A head may begin anywhere in it: in pieces, so that its size is known before much of it is kept
+            for at in range(0, len(data), self.limits.head_bytes):
+                self._feed(data[at : at + self.limits.head_bytes])
+        else:
+            self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
         if self.deaf:
             return
         self.now_s = monotonic()
@@ -75,12 +84,8 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             if not self.deaf:
                 malformed(self, error)
-        if before is not None and self.x is before and before.body_bytes == size:
-            self.silent_bytes += len(data)
-            if self.silent_bytes > self.limits.head_bytes and not self.deaf:
-                head_too_large(self)
-        elif self.x is not None and not self.head_done:
-            self.silent_bytes = 1  # a head that comes in pieces: its size is judged when it is complete
+        if self.x is not None and (not self.head_done or (self.x is before and before.body_bytes == size)):
+            no_progress(self, len(data), new=self.x is not before)
 
     def on_message_begin(self) -> None:
         self.x = x = Exchange(self)
@@ -107,8 +112,12 @@ class Connection(asyncio.Protocol):
         x.http_11 = http_11 = parser.get_http_version() == "1.1"
         x.last = gateway.draining or not parser.should_keep_alive()
         facts = self.facts
+        if x.held_bytes:
+            gateway.release(x)
         if facts.keys_version != gateway.access.keys.version or self.facts_of != (x.headers, http_11):
             facts = self._judge(x)
+        else:
+            x.headers = self.facts_of[0]  # one copy of them, however many requests have them
         x.facts = facts
         if facts.upgrade and parser.should_upgrade() and not facts.websocket:
             self.rewritten = x.head_without_upgrade()
@@ -162,9 +171,12 @@ class Connection(asyncio.Protocol):
 
     def answer(self, x: Exchange, parts: bytes | list[bytes]) -> None:
         """The whole answer. It leaves when those before it have left."""
+        gateway = self.gateway
         if not x.dropping:
-            self.gateway.buffered_bytes -= x.body_bytes
+            gateway.buffered_bytes -= x.body_bytes
             x.dropping = True
+        if x.held_bytes:
+            gateway.release(x)
         x.body = b""
         queue = self.queue
         x.parts = parts
@@ -177,6 +189,8 @@ class Connection(asyncio.Protocol):
                     self._continue()
             else:
                 self._flush()
+        else:
+            park(self, x, parts)
 
     def _write(self, parts: bytes | list[bytes]) -> None:
         if self.closed:
@@ -188,11 +202,15 @@ class Connection(asyncio.Protocol):
                 self.transport.writelines(parts)
         except GONE:
             self.closed = True
+        if self.stalled:
+            self.gateway.stall(self)
 
     def _flush(self) -> None:
         queue = self.queue
         while queue and (parts := queue[0].parts) is not None:
             x = queue[0]
+            if x.held_bytes:
+                self.gateway.release(x)
             self._write(parts)
             if x.streaming:
                 x.parts = None
@@ -214,13 +232,13 @@ class Connection(asyncio.Protocol):
         if not x.dropping:
             self.gateway.buffered_bytes -= x.body_bytes
             x.dropping = True
+        if x.held_bytes and x.parts is None:
+            self.gateway.release(x)
         if self.queue and self.queue[0] is x:
             self._write(data)
             return not self.stalled
-        if isinstance(x.parts, list):
-            x.parts.append(data)
-        else:
-            x.parts = [data]
+        x.parts = [*x.parts, data] if isinstance(x.parts, list) else [data]
+        park(self, x, data)
         return False
 
     def end_stream(self, x: Exchange, data: bytes = b"") -> None:
@@ -247,11 +265,11 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.stalled = True
         self.stuck_since_s = monotonic()
-        self.gateway.stalled.add(self)
+        self.gateway.stall(self)
 
     def resume_writing(self) -> None:
         self.stalled = False
-        self.gateway.stalled.discard(self)
+        self.gateway.unstall(self)
         self._start_deferred()
         if self.queue and (resume := self.queue[0].on_drained) is not None:
             resume()
@@ -298,15 +316,18 @@ class Connection(asyncio.Protocol):
         if not x.http_11 and self.parser.get_http_version() != "1.0":
             self.fail_now(505, "only HTTP/1.1 and HTTP/1.0 are supported")
             raise Stop
-        if self.feed_bytes > self.limits.head_bytes or self.silent_bytes:
-            size = len(x.url) + sum(len(name) + len(value) + 4 for name, value in x.headers)
-            if size > self.limits.head_bytes:
-                head_too_large(self)
-                raise Stop
+        size = len(x.url) + sum(len(name) + len(value) + 4 for name, value in x.headers)
+        if size > self.limits.head_bytes:
+            head_too_large(self)
+            raise Stop
         facts = judge(x.headers, http_11=x.http_11, access=self.gateway.access, limits=self.limits)
         self.facts, self.facts_of = facts, (x.headers, x.http_11)
-        if facts.refusal is not None:
-            self.facts = _NO_FACTS
+        if size > SMALL_HEAD_BYTES:
+            x.held_bytes = size
+            self.gateway.buffered_bytes += size
+        if facts.refusal is not None or size > SMALL_HEAD_BYTES:
+            # An idle connection must not hold much
+            self.facts, self.facts_of = _NO_FACTS, ([], True)
         return facts
 
     def _drop(self, x: Exchange) -> None:
@@ -362,7 +383,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         self.closed = self.deaf = True
         self.gateway.connections.discard(self)
-        self.gateway.stalled.discard(self)
+        self.gateway.unstall(self)
         for x in (*self.queue, self.x):
             if x is not None:
                 self.gateway.abandon(x)

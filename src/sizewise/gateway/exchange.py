@@ -38,6 +38,8 @@ class Exchange:
     body: bytes | list[bytes | bytearray] = b""
     """As it came: one piece, or several that nobody joined yet."""
     body_bytes = 0
+    held_bytes = 0
+    """Counted besides the body: a head that is large or not complete, or an answer that waits for its turn."""
     dropping = False
     """The answer is known already; what comes of the body is not kept."""
     continued = False

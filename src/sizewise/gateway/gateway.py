@@ -65,6 +65,9 @@ class Gateway:
         """Connections whose client reads slower than we write."""
         self.max_connections = config.limits.connections
         self.buffered_bytes = 0
+        """Bodies, heads that are large or not complete, and answers that wait for their turn."""
+        self.unsent_bytes = 0
+        """Answers that slow readers have not taken; counted anew at every look, never too low in between."""
         self._settled_bytes = rss_anon_bytes()
         """What this process took when it last gave memory back."""
         self.draining = False
@@ -185,9 +188,27 @@ class Gateway:
         if not x.dropping:
             self.buffered_bytes -= x.body_bytes
             x.dropping = True
+        self.release(x)
         if x.model is not None:
             x.model.forget(x)
         x.body = b""
+
+    def release(self, x: Exchange) -> None:
+        """What was held besides its body has gone."""
+        self.buffered_bytes -= x.held_bytes
+        x.held_bytes = 0
+
+    def stall(self, connection: Connection) -> None:
+        """Its client reads slower than we write."""
+        self.stalled.add(connection)
+        self.unsent_bytes += connection.transport.get_write_buffer_size()
+        if self.buffered_bytes + self.unsent_bytes > self.limits.buffered_bytes:
+            self._shed_slow_readers()
+
+    def unstall(self, connection: Connection) -> None:
+        self.stalled.discard(connection)
+        if not self.stalled:
+            self.unsent_bytes = 0
 
     @property
     def in_flight(self) -> int:
@@ -248,9 +269,11 @@ class Gateway:
     def _shed_slow_readers(self) -> None:
         """Answers that nobody takes count as buffered; over the limit the largest go first."""
         unsent = {connection: connection.transport.get_write_buffer_size() for connection in self.stalled}
-        over_bytes = self.buffered_bytes + sum(unsent.values()) - self.limits.buffered_bytes
+        self.unsent_bytes = sum(unsent.values())
+        over_bytes = self.buffered_bytes + self.unsent_bytes - self.limits.buffered_bytes
         for connection in sorted(unsent, key=lambda one: unsent[one], reverse=True):
             if over_bytes <= 0:
                 return
             over_bytes -= unsent[connection]
+            self.unsent_bytes -= unsent[connection]
             connection.transport.abort()

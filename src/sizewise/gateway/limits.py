@@ -16,7 +16,8 @@ class Limits:
     body_bytes: int = 256 * MIB
     """One request's body. More: 413."""
     buffered_bytes: int = 1024 * MIB
-    """Bodies of all requests not answered yet, and answers that slow readers have not taken. More: 503."""
+    """All clients together: bodies of requests not answered yet, heads that are large or not complete, answers that
+    wait for their turn or that slow readers have not taken. More: 503, or the largest slow reader goes."""
     connections: int = 8192
     """Open at once; the process' limit on descriptors may lower it. More: 503."""
     pipelined: int = 32

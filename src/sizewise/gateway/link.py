@@ -171,6 +171,10 @@ class FrameReplica(Replica, asyncio.Protocol):
         if status == 200 and encoding != _V2_BINARY and x.http_11 and not x.last:
             start = DATES.json_ok + b"%d\r\n\r\n" % length
         else:
+            if not 200 <= status <= 599:  # no client could read such an answer
+                log.error("replica %s: answers with status %d", self.replica_id, status)
+                x.fail(500, f"the model answered with status {status}, which does not exist")
+                return
             extra = x.closing_headers()
             if encoding == _V2_BINARY:
                 extra += b"Inference-Header-Content-Length: %d\r\n" % json_bytes
@@ -193,7 +197,10 @@ class FrameReplica(Replica, asyncio.Protocol):
         return data[missing:]
 
     def _hello(self, body: bytes) -> None:
-        said = orjson.loads(body).get("replica_id", self.replica_id)
+        try:
+            said = orjson.loads(body).get("replica_id", self.replica_id)
+        except (orjson.JSONDecodeError, AttributeError):
+            said = "what says no name"
         if said != self.replica_id:
             log.warning("replica %s: %s answers at its socket", self.replica_id, said)
         self.connected = True

@@ -5,87 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sizewise.gateway.limits import Limits
+from tests.unit.gateway.malformed import CHUNKED, MALFORMED, POST
 from tests.unit.gateway.rig import GOOD, FakeReplica, Rig, get, infer
 
 LIMITS = Limits(head_bytes=2048, headers=20, body_bytes=1000, buffered_bytes=3000, pipelined=4)
-POST = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: localhost\r\n"
-CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 def rig() -> Rig:
     made = Rig(limits=LIMITS)
     made.add(FakeReplica())
     return made
-
-
-MALFORMED = [
-    pytest.param(POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, id="CL and TE"),
-    pytest.param(POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400, id="TE and CL"),
-    pytest.param(POST + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400, id="CL twice, equal"),
-    pytest.param(POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc", 400, id="CL twice, conflicting"),
-    pytest.param(POST + b"Content-Length: 3, 3\r\n\r\nabc", 400, id="CL list"),
-    pytest.param(POST + b"Content-Length: +3\r\n\r\nabc", 400, id="CL with a sign"),
-    pytest.param(POST + b"Content-Length: -3\r\n\r\nabc", 400, id="CL negative"),
-    pytest.param(POST + b"Content-Length: 0x3\r\n\r\nabc", 400, id="CL hexadecimal"),
-    pytest.param(POST + b"Content-Length: \r\n\r\nabc", 400, id="CL empty"),
-    pytest.param(POST + b"Content-Length: 99999999999999999999\r\n\r\n", 400, id="CL over 64 bits"),
-    pytest.param(POST + b"Transfer-Encoding: gzip\r\n\r\n0\r\n\r\n", 501, id="TE gzip"),
-    pytest.param(POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, id="TE gzip, chunked"),
-    pytest.param(POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400, id="TE chunked, gzip"),
-    pytest.param(POST + b"Transfer-Encoding: identity\r\n\r\nabc", 501, id="TE identity"),
-    pytest.param(POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501, id="TE xchunked"),
-    pytest.param(POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", 400, id="TE behind a vertical tab"),
-    pytest.param(POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400, id="space before the colon"),
-    pytest.param(
-        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, id="TE twice"
-    ),
-    pytest.param(CHUNKED.replace(b"1.1", b"1.0") + b"0\r\n\r\n", 400, id="TE in HTTP/1.0"),
-    pytest.param(CHUNKED + b"zz\r\nabc\r\n0\r\n\r\n", 400, id="chunk size not hexadecimal"),
-    pytest.param(CHUNKED + b"3\r\nabcd\r\n0\r\n\r\n", 400, id="chunk longer than its size"),
-    pytest.param(CHUNKED + b"-1\r\nabc", 400, id="chunk size negative"),
-    pytest.param(CHUNKED + b"fffffffffffffffff\r\nabc", 400, id="chunk size over 64 bits"),
-    pytest.param(CHUNKED + b"3\nabc\n0\n\n", 400, id="chunks behind bare LF"),
-    pytest.param(CHUNKED + b"3\r\nabc\r\n0\r\nContent-Length: 9\r\n\r\n", 400, id="CL in a trailer"),
-    pytest.param(POST.replace(b"\r\n", b"\n") + b"\n", 400, id="bare LF"),
-    pytest.param(POST + b"X: a\rY: b\r\n\r\n", 400, id="bare CR"),
-    pytest.param(POST + b"X: a\r\n b\r\n\r\n", 400, id="folded header"),
-    pytest.param(POST + b"X: a\x00b\r\n\r\n", 400, id="NUL in a header"),
-    pytest.param(POST + b"nonsense\r\n\r\n", 400, id="header without colon"),
-    pytest.param(POST + b": x\r\n\r\n", 400, id="header without name"),
-    pytest.param(b"GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, id="space in the target"),
-    pytest.param(b"GET /\x01 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, id="control character in the target"),
-    pytest.param(b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, id="raw bytes in the target"),
-    pytest.param(b"GET x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, id="relative target"),
-    pytest.param(b"FOO / HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, id="unknown method"),
-    pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01", 400, id="TLS"),
-    pytest.param(b"GET / HTTP/3.0\r\nHost: localhost\r\n\r\n", 505, id="HTTP/3.0"),
-    pytest.param(b"GET /v2\r\n\r\n", 505, id="HTTP/0.9"),
-    pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, id="HTTP/2 preface"),
-    pytest.param(b"GET /v2 HTTP/1.1\r\n\r\n", 400, id="no Host"),
-    pytest.param(b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400, id="two Hosts"),
-    pytest.param(POST + b"X-Request-Timeout: soon\r\n\r\n", 400, id="timeout not a number"),
-    pytest.param(POST + b"X-Request-Timeout: nan\r\n\r\n", 400, id="timeout NaN"),
-    pytest.param(POST + b"X-Request-Timeout: 0\r\n\r\n", 400, id="timeout zero"),
-    pytest.param(POST + b"X-Request-Timeout: 1e9\r\n\r\n", 400, id="timeout with exponent"),
-    pytest.param(POST + b"Expect: magic\r\n\r\n", 417, id="unknown expectation"),
-    pytest.param(POST + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc", 415, id="compressed body"),
-    pytest.param(POST + b"X: " + b"a" * 5000 + b"\r\n\r\n", 431, id="headers too long"),
-    pytest.param(b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 431, id="target too long"),
-    pytest.param(POST + b"".join(b"X%d: a\r\n" % i for i in range(30)) + b"\r\n", 431, id="too many headers"),
-    pytest.param(POST + b"Content-Length: 1001\r\n\r\n", 413, id="body too long, announced"),
-    pytest.param(CHUNKED + b"3e9\r\n" + b"a" * 1001, 413, id="body too long, chunked"),
-    pytest.param(get("/chat", headers="Connection: Upgrade\r\nUpgrade: websocket\r\n"), 501, id="WebSocket"),
-    pytest.param(b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 501, id="tunnel"),
-    pytest.param(
-        POST + b"Inference-Header-Content-Length: 9\r\nContent-Length: 3\r\n\r\nabc", 400, id="JSON over body"
-    ),
-    pytest.param(
-        POST + b"Inference-Header-Content-Length: x\r\nContent-Length: 3\r\n\r\nabc", 400, id="JSON length: x"
-    ),
-    pytest.param(
-        POST + b"Inference-Header-Content-Length: 0\r\nContent-Length: 3\r\n\r\nabc", 400, id="JSON length: 0"
-    ),
-]
 
 
 @pytest.mark.parametrize(("request_bytes", "status"), MALFORMED)
@@ -289,6 +218,67 @@ def test_the_slowest_readers_are_dropped_when_memory_ends() -> None:
         client.transport.unsent = unsent
     made.gateway.look_after_clients(0.0)
     assert [client.transport.aborted for client in (slow, slower)] == [False, True]
+
+
+def test_a_slow_reader_is_dropped_as_soon_as_memory_ends() -> None:
+    made = Rig(limits=LIMITS)
+    client = made.connect()
+    client.transport.unsent = 3001
+    client.connection.pause_writing()
+    assert client.transport.aborted
+
+
+def test_answers_that_wait_for_their_turn_are_bounded() -> None:
+    replica = FakeReplica(max_outstanding=100)
+    made = Rig(limits=LIMITS)
+    made.add(replica)
+    client = made.ask(infer() * 4)
+    _, *later = list(replica.pending)
+    for number in later:
+        x = replica.release(number)
+        assert x is not None
+        assert client.connection.queue[0] is not x
+        x.answer(200, b"a" * 1400)
+    assert client.transport.aborted
+    client.leave()
+    assert made.gateway.buffered_bytes == 0
+
+
+def test_heads_without_an_end_are_bounded_together() -> None:
+    made = Rig(limits=Limits(head_bytes=2000, buffered_bytes=5000))
+    made.add()
+    clients = [made.ask(POST + b"X: " + b"a" * 1500) for _ in range(4)]
+    assert [client.statuses for client in clients] == [[], [], [], [503]]
+    for client in clients:
+        client.leave()
+    assert made.gateway.buffered_bytes == 0
+
+
+def test_large_heads_at_work_are_counted_and_not_remembered() -> None:
+    made = Rig()
+    made.add(FakeReplica(max_outstanding=100))
+    large = "X: " + "a" * 8000 + "\r\n"
+    client = made.ask(infer(headers=large) * 3)
+    assert made.gateway.buffered_bytes > 3 * 8000
+    assert not client.connection.facts_of[0]
+    client.leave()
+    assert made.gateway.buffered_bytes == 0
+
+
+def test_equal_heads_are_kept_once() -> None:
+    replica = FakeReplica(max_outstanding=100)
+    made = Rig()
+    made.add(replica)
+    made.ask(infer() * 3)
+    assert len({id(x.headers) for x in replica.pending.values()}) == 1
+
+
+def test_a_feed_larger_than_a_head_is_looked_at_in_pieces() -> None:
+    made = Rig(limits=LIMITS)
+    client = made.ask(POST + b"X: " + b"a" * 50_000)
+    assert client.statuses == [431]
+    client.leave()
+    assert made.gateway.buffered_bytes == 0
 
 
 requests = st.lists(st.sampled_from(["infer", "meta", "missing", "chunked"]), min_size=1, max_size=12)

@@ -1,0 +1,102 @@
+"""Requests that must be refused, with the status; limits are those of ``test_http``."""
+
+import pytest
+
+from tests.unit.gateway.rig import get
+
+POST = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+MALFORMED = [
+    pytest.param(POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, id="CL and TE"),
+    pytest.param(POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400, id="TE and CL"),
+    pytest.param(POST + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400, id="CL twice, equal"),
+    pytest.param(POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc", 400, id="CL twice, conflicting"),
+    pytest.param(POST + b"Content-Length: 3, 3\r\n\r\nabc", 400, id="CL list"),
+    pytest.param(POST + b"Content-Length: +3\r\n\r\nabc", 400, id="CL with a sign"),
+    pytest.param(POST + b"Content-Length: -3\r\n\r\nabc", 400, id="CL negative"),
+    pytest.param(POST + b"Content-Length: 0x3\r\n\r\nabc", 400, id="CL hexadecimal"),
+    pytest.param(POST + b"Content-Length: \r\n\r\nabc", 400, id="CL empty"),
+    pytest.param(POST + b"Content-Length: 99999999999999999999\r\n\r\n", 400, id="CL over 64 bits"),
+    pytest.param(POST + b"Transfer-Encoding: gzip\r\n\r\n0\r\n\r\n", 501, id="TE gzip"),
+    pytest.param(POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, id="TE gzip, chunked"),
+    pytest.param(POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400, id="TE chunked, gzip"),
+    pytest.param(POST + b"Transfer-Encoding: identity\r\n\r\nabc", 501, id="TE identity"),
+    pytest.param(POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501, id="TE xchunked"),
+    pytest.param(POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", 400, id="TE behind a vertical tab"),
+    pytest.param(POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400, id="space before the colon"),
+    pytest.param(
+        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, id="TE twice"
+    ),
+    pytest.param(CHUNKED.replace(b"1.1", b"1.0") + b"0\r\n\r\n", 400, id="TE in HTTP/1.0"),
+    pytest.param(CHUNKED + b"zz\r\nabc\r\n0\r\n\r\n", 400, id="chunk size not hexadecimal"),
+    pytest.param(CHUNKED + b"3\r\nabcd\r\n0\r\n\r\n", 400, id="chunk longer than its size"),
+    pytest.param(CHUNKED + b"-1\r\nabc", 400, id="chunk size negative"),
+    pytest.param(CHUNKED + b"fffffffffffffffff\r\nabc", 400, id="chunk size over 64 bits"),
+    pytest.param(CHUNKED + b"3\nabc\n0\n\n", 400, id="chunks behind bare LF"),
+    pytest.param(CHUNKED + b"3\r\nabc\r\n0\r\nContent-Length: 9\r\n\r\n", 400, id="CL in a trailer"),
+    pytest.param(POST.replace(b"\r\n", b"\n") + b"\n", 400, id="bare LF"),
+    pytest.param(POST + b"X: a\rY: b\r\n\r\n", 400, id="bare CR"),
+    pytest.param(POST + b"X: a\r\n b\r\n\r\n", 400, id="folded header"),
+    pytest.param(POST + b"X: a\x00b\r\n\r\n", 400, id="NUL in a header"),
+    pytest.param(POST + b"nonsense\r\n\r\n", 400, id="header without colon"),
+    pytest.param(POST + b": x\r\n\r\n", 400, id="header without name"),
+    pytest.param(b"GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, id="space in the target"),
+    pytest.param(b"GET /\x01 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, id="control character in the target"),
+    pytest.param(b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, id="raw bytes in the target"),
+    pytest.param(b"GET x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, id="relative target"),
+    pytest.param(b"FOO / HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, id="unknown method"),
+    pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01", 400, id="TLS"),
+    pytest.param(CHUNKED + b"3 \r\nabc\r\n0\r\n\r\n", 400, id="space behind a chunk size"),
+    pytest.param(CHUNKED + b"0x3\r\nabc\r\n0\r\n\r\n", 400, id="chunk size with 0x"),
+    pytest.param(CHUNKED + b"+3\r\nabc\r\n0\r\n\r\n", 400, id="chunk size with a sign"),
+    pytest.param(CHUNKED + b"3\r\nabc0\r\n\r\n", 400, id="chunk without its end"),
+    pytest.param(CHUNKED + b"3;a=\x00\r\nabc\r\n0\r\n\r\n", 400, id="NUL in a chunk extension"),
+    pytest.param(CHUNKED + b"0\r\nTransfer-Encoding: chunked\r\n\r\n", 400, id="TE in a trailer"),
+    pytest.param(POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400, id="TE chunked, chunked"),
+    pytest.param(POST + b"Transfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n", 501, id="TE with a parameter"),
+    pytest.param(POST + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", 400, id="TE folded"),
+    pytest.param(POST + b"Transfer_Encoding: chunked\r\nContent-Length : 3\r\n\r\nabc", 400, id="space behind CL"),
+    pytest.param(POST + b"Content-Length: 3\r\ncontent-length: 4\r\n\r\nabc", 400, id="CL twice, cases"),
+    pytest.param(POST + b"Content-Length: 1_0\r\n\r\nabc", 400, id="CL with an underscore"),
+    pytest.param(POST + b"Content-Length: 3 3\r\n\r\nabc", 400, id="CL with a space inside"),
+    pytest.param(POST + b" X: folded first\r\n\r\n", 400, id="header behind a space"),
+    pytest.param(POST + b"X\x00: a\r\n\r\n", 400, id="NUL in a name"),
+    pytest.param(POST + b"X\xe4: a\r\n\r\n", 400, id="raw bytes in a name"),
+    pytest.param(POST + b"X(y): a\r\n\r\n", 400, id="parentheses in a name"),
+    pytest.param(b"GET /v2 HTTP/1.1\r\nHost: a@localhost\r\n\r\n", 403, id="user in Host"),
+    pytest.param(b"GET /v2 HTTP/1.1\r\nHost: \r\n\r\n", 403, id="empty Host"),
+    pytest.param(b"GET http://evil/v2 HTTP/1.1\r\nHost: localhost\r\n\r\n", 403, id="foreign host in the target"),
+    pytest.param(b"GET /v2 http/1.1\r\nHost: localhost\r\n\r\n", 400, id="protocol in lower case"),
+    pytest.param(b"GET /v2 HTTP/1.2\r\nHost: localhost\r\n\r\n", 505, id="HTTP/1.2"),
+    pytest.param(b"GET /v2 HTTP/11.1\r\nHost: localhost\r\n\r\n", 400, id="HTTP/11.1"),
+    pytest.param(b"get /v2 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, id="method in lower case"),
+    pytest.param(b"GET\t/v2\tHTTP/1.1\r\nHost: localhost\r\n\r\n", 400, id="tabs in the first line"),
+    pytest.param(b"GET / HTTP/3.0\r\nHost: localhost\r\n\r\n", 505, id="HTTP/3.0"),
+    pytest.param(b"GET /v2\r\n\r\n", 505, id="HTTP/0.9"),
+    pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, id="HTTP/2 preface"),
+    pytest.param(b"GET /v2 HTTP/1.1\r\n\r\n", 400, id="no Host"),
+    pytest.param(b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400, id="two Hosts"),
+    pytest.param(POST + b"X-Request-Timeout: soon\r\n\r\n", 400, id="timeout not a number"),
+    pytest.param(POST + b"X-Request-Timeout: nan\r\n\r\n", 400, id="timeout NaN"),
+    pytest.param(POST + b"X-Request-Timeout: 0\r\n\r\n", 400, id="timeout zero"),
+    pytest.param(POST + b"X-Request-Timeout: 1e9\r\n\r\n", 400, id="timeout with exponent"),
+    pytest.param(POST + b"Expect: magic\r\n\r\n", 417, id="unknown expectation"),
+    pytest.param(POST + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc", 415, id="compressed body"),
+    pytest.param(POST + b"X: " + b"a" * 5000 + b"\r\n\r\n", 431, id="headers too long"),
+    pytest.param(b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 431, id="target too long"),
+    pytest.param(POST + b"".join(b"X%d: a\r\n" % i for i in range(30)) + b"\r\n", 431, id="too many headers"),
+    pytest.param(POST + b"Content-Length: 1001\r\n\r\n", 413, id="body too long, announced"),
+    pytest.param(CHUNKED + b"3e9\r\n" + b"a" * 1001, 413, id="body too long, chunked"),
+    pytest.param(get("/chat", headers="Connection: Upgrade\r\nUpgrade: websocket\r\n"), 501, id="WebSocket"),
+    pytest.param(b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 501, id="tunnel"),
+    pytest.param(
+        POST + b"Inference-Header-Content-Length: 9\r\nContent-Length: 3\r\n\r\nabc", 400, id="JSON over body"
+    ),
+    pytest.param(
+        POST + b"Inference-Header-Content-Length: x\r\nContent-Length: 3\r\n\r\nabc", 400, id="JSON length: x"
+    ),
+    pytest.param(
+        POST + b"Inference-Header-Content-Length: 0\r\nContent-Length: 3\r\n\r\nabc", 400, id="JSON length: 0"
+    ),
+]
