@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from sizewise.protocols.oip import InferRequest, RequestError, Signature, decode
+from sizewise.protocols.oip import InferRequest, RequestError, Signature
 from sizewise.protocols.oip.arrays import Array, gather
 from sizewise.protocols.oip.encode import WHOLE, Answer, Encoder, Output
+from sizewise.protocols.oip.quick import decode
 from sizewise.runtimes import LoadedModel
 from sizewise.runtimes.base import one_line
 

@@ -63,7 +63,7 @@ class Output:
         if self.datatype in BINARY_ONLY or self.datatype == "BYTES":
             return
         text = orjson.dumps(self.array.reshape(len(self.array), -1), option=orjson.OPT_SERIALIZE_NUMPY)
-        if b"null" not in text:
+        if not _has_null(text):
             self._texts = text[2:-2].split(b"],[")
 
     def flat_json(self, rows: slice) -> bytes:
@@ -93,8 +93,7 @@ class Output:
             return orjson.dumps(self._as_text(rows.tolist()))
         # An array without dimensions is a number, which orjson knows by another type
         text = orjson.dumps(rows if rows.ndim else rows[()], option=orjson.OPT_SERIALIZE_NUMPY)
-        # NaN and infinity become null, which nothing else does in an array of numbers
-        if b"null" in text:
+        if _has_null(text):
             raise self._no_json("NaN or infinity has no JSON form")
         return text
 
@@ -109,6 +108,11 @@ class Output:
     def _no_json(self, why: str) -> RequestError:
         advice = 'ask for it in v2 with "parameters": {"binary_data": true}'
         return RequestError(f"output {self.name!r}: {why}, {advice}", UNREPRESENTABLE)
+
+
+def _has_null(text: bytes) -> bool:
+    """NaN and infinity become null; nothing else in an array of numbers or truth values has its first letter."""
+    return b"n" in text
 
 
 def datatype_of(name: str, array: Array, signature: Signature) -> str:

@@ -3,7 +3,7 @@
 import struct
 from itertools import chain
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from sizewise.core.tensors import DATATYPE_BYTES, TensorSpec
 from sizewise.protocols.oip.errors import RequestError, shown
@@ -34,6 +34,13 @@ _BOOL = frozenset({bool})
 _INT = frozenset({int})
 MAX_HEADS = 256
 """Heads remembered for each model."""
+
+
+class Packed(NamedTuple):
+    """Elements of an input that are checked and packed already: ``quick`` makes them."""
+
+    elements: int
+    data: memoryview
 
 
 def check_spec(name: str, datatype: str, shape: tuple[int, ...], *, signature: Signature) -> None:
@@ -88,15 +95,17 @@ def checked_head(name: str, datatype: Any, *, shape: Any, signature: Signature) 
     return sizes, count
 
 
-def from_json(name: str, datatype: str, *, shape: tuple[int, ...], count: int, data: Any) -> Tensor:
+def from_json(name: str, datatype: str, *, shape: tuple[int, ...], count: int, data: Any, bools: bool = True) -> Tensor:
     """A tensor from flat or nested JSON values of exactly ``count`` elements, the product of ``shape``."""
-    if type(data) is not list:
+    packed = type(data) is Packed
+    if not packed and type(data) is not list:
         raise RequestError(f"input {shown(name)}: data must be a list, not {shown(data)}")
-    if data and type(data[0]) is list:
+    if not packed and data and type(data[0]) is list:
         data = flatten(name, data, shape)
-    if len(data) != count:
-        raise RequestError(f"input {shown(name)} has {len(data)} elements: shape {list(shape)} needs {shown(count)}")
-    return Tensor(name, datatype, shape, pack(name, datatype, data))
+    have = data.elements if packed else len(data)
+    if have != count:
+        raise RequestError(f"input {shown(name)} has {have} elements: shape {list(shape)} needs {shown(count)}")
+    return Tensor(name, datatype, shape, data.data if packed else pack(name, datatype, data, bools=bools))
 
 
 def flatten(name: str, data: list[Any], shape: tuple[int, ...]) -> list[Any]:
@@ -113,11 +122,12 @@ def flatten(name: str, data: list[Any], shape: tuple[int, ...]) -> list[Any]:
     return level
 
 
-def pack(name: str, datatype: str, data: list[Any]) -> Data:
-    """Checked elements as bytes."""
+def pack(name: str, datatype: str, data: list[Any], *, bools: bool) -> Data:
+    """Checked elements as bytes. Without ``bools`` none of them is true or false."""
     code = FORMATS.get(datatype)
     if code is not None:
-        if bool in set(map(type, data)):
+        # struct would take them for 1 and 0
+        if bools and bool in set(map(type, data)):
             raise RequestError(f"input {shown(name)}: {datatype} takes numbers, not true or false")
         try:
             return struct.pack(f"<{len(data)}{code}", *data)
