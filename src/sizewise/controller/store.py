@@ -12,6 +12,8 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from sizewise.controller.forms import FormStore
+from sizewise.controller.sealed import delete, seal, tree_bytes
 from sizewise.core.units import MIB, format_bytes
 from sizewise.protocols.artifacts import Artifact, combine_digests, content_hash
 from sizewise.protocols.errors import DoesNotFitError, ModelFileError, UnavailableError
@@ -23,15 +25,26 @@ MARGIN_BYTES = 64 * MIB
 
 
 class LocalStore:
-    """An ArtifactStore in ``root``. ``budget_bytes`` bounds all artifacts together; None leaves it to the disk."""
+    """An ArtifactStore in ``root``. ``budget_bytes`` bounds all artifacts together; None leaves it to the disk.
 
-    def __init__(self, root: Path, *, budget_bytes: int | None = None, margin_bytes: int = MARGIN_BYTES) -> None:
+    ``forms`` count too, and go first when room is short.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        budget_bytes: int | None = None,
+        margin_bytes: int = MARGIN_BYTES,
+        forms: FormStore | None = None,
+    ) -> None:
         self._root = root
+        self._forms = forms
         self._budget_bytes = budget_bytes
         self._margin_bytes = margin_bytes
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for leftover in root.glob(f"{_TEMPORARY}*"):
-            _delete(leftover)
+            delete(leftover)
 
     def put(self, folder: Path, files: Sequence[str], *, model: str) -> Artifact:
         sources = [(name, _confined(folder, name)) for name in files]
@@ -52,13 +65,13 @@ class LocalStore:
                 f"{format_bytes(need_bytes)} are needed in {self._root}"
             ) from error
         finally:
-            _delete(temporary)
+            delete(temporary)
 
     def get(self, content_hash: str) -> Artifact | None:
         path = self._root / content_hash
         if not _is_hash(content_hash) or not path.is_dir():
             return None
-        return Artifact(hash=content_hash, path=path, disk_bytes=_tree_bytes(path))
+        return Artifact(hash=content_hash, path=path, disk_bytes=tree_bytes(path))
 
     def remove(self, content_hash: str) -> None:
         path = self._root / content_hash
@@ -67,14 +80,16 @@ class LocalStore:
         # Out of sight in one step: whoever looks meanwhile finds all of it or nothing.
         trash = self._root / f"{_TEMPORARY}{secrets.token_hex(8)}"
         path.rename(trash)
-        _delete(trash)
+        delete(trash)
 
     def sizes(self) -> Mapping[str, int]:
-        return {path.name: _tree_bytes(path) for path in self._root.iterdir() if _is_hash(path.name)}
+        return {path.name: tree_bytes(path) for path in self._root.iterdir() if _is_hash(path.name)}
 
     def _check_room(self, need_bytes: int, model: str) -> None:
         if self._budget_bytes is not None:
             left_bytes = self._budget_bytes - sum(self.sizes().values())
+            if self._forms is not None:
+                self._forms.evict(need_bytes + self._forms.used_bytes - left_bytes)
             if need_bytes > left_bytes:
                 raise DoesNotFitError(
                     model=model,
@@ -84,6 +99,8 @@ class LocalStore:
                     advice="undeploy a model or raise machine.disk",
                 )
         free_bytes = shutil.disk_usage(self._root).free
+        if self._forms is not None:
+            free_bytes += self._forms.evict(need_bytes + self._margin_bytes - free_bytes)
         if need_bytes + self._margin_bytes > free_bytes:
             raise DoesNotFitError(
                 model=model,
@@ -100,12 +117,12 @@ class LocalStore:
             target = temporary / name
             target.parent.mkdir(parents=True, exist_ok=True)
             digests.append((name, _copy_file(source, target)))
-        _seal(temporary)
+        seal(temporary)
         final = self._root / combine_digests(digests)
         # rename onto a folder that has content fails: then somebody stored the same, and that one stays.
         if not final.is_dir():
             temporary.rename(final)
-        return Artifact(hash=final.name, path=final, disk_bytes=_tree_bytes(final))
+        return Artifact(hash=final.name, path=final, disk_bytes=tree_bytes(final))
 
 
 def _is_hash(name: str) -> bool:
@@ -149,21 +166,3 @@ def _copy_file(source: Path, target: Path) -> str:
                 view = view[writer.write(view) :]
         os.fdatasync(writer.fileno())
     return digest.hexdigest()
-
-
-def _seal(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    folder.chmod(0o555)
-
-
-def _tree_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _delete(folder: Path) -> None:
-    if not folder.is_dir():
-        return
-    for path in (folder, *(p for p in folder.rglob("*") if p.is_dir())):
-        path.chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)

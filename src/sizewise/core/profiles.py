@@ -154,6 +154,16 @@ class LatencyCurve:
         return low[column] + slope * (batch - low[0])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One of the sessions that a replica opens one after the other on the same model."""
+
+    name: str
+    open_s: float
+    """Opening and its first call."""
+    curve: LatencyCurve
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelProfile:
     """Facts, load time, memory and latency of a model on one machine.
@@ -176,6 +186,11 @@ class ModelProfile:
     measured_at_s: float | None = None
     """Unix time; None for an estimate."""
     samples: int = 0
+
+    stages: tuple[Stage, ...] = ()
+    """Where a load-ready form has several: each in the order it opens. ``curve`` is that of the steady one."""
+    form: str = ""
+    """Key of the load-ready form that these figures are of; empty for the files as they were deployed."""
 
     errors: tuple[str, ...] = field(default=())
     """What could not be measured, and why."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +13,19 @@ from sizewise.protocols.oip import Signature
 from sizewise.protocols.oip.arrays import DTYPES, Array
 
 Arrays = Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormFiles:
+    """A load-ready form of the same model: opened in place of its files, which remain for when that fails."""
+
+    name: str
+    path: Path
+    entry: str
+
+    @property
+    def file(self) -> Path:
+        return self.path / self.entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +40,16 @@ class ModelFiles:
     """Threads of one call; what runs beside it is not the runtime's to decide."""
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
+    form: FormFiles | None = None
 
     @property
     def file(self) -> Path:
         return self.path / self.entry
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where pages that it maps may lie."""
+        return (self.path,) if self.form is None else (self.path, self.form.path)
 
     def broken(self, error: BaseException) -> ModelFileError:
         return ModelFileError(self.entry, one_line(error), "export the model again with the installed version")
@@ -64,6 +83,15 @@ class Runtime(Protocol):
 
     def load(self, files: ModelFiles) -> LoadedModel:
         """Raises RuntimeMissingError, ModelFileError, or what the framework raises."""
+        ...
+
+
+@runtime_checkable
+class FormRuntime(Runtime, Protocol):
+    """A runtime that opens load-ready forms of its own models."""
+
+    def load_form(self, files: ModelFiles, *, second: bool) -> LoadedModel:
+        """The session that answers at once, or the ``second`` one, which takes over. Raises what the runtime raises."""
         ...
 
 

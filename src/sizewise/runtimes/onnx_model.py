@@ -1,7 +1,9 @@
 """ONNX models by ONNX Runtime, on the CPU."""
 
 import ctypes
+import logging
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from sizewise.protocols.errors import ModelFileError, RuntimeMissingError
 from sizewise.protocols.oip import RequestError, Signature
 from sizewise.protocols.oip.arrays import Array
 from sizewise.runtimes.base import Arrays, LoadedModel, ModelFiles, asked, one_line, text_array
+
+log = logging.getLogger(__name__)
 
 DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -48,36 +52,64 @@ class OnnxRuntime:
         _ort()
 
     def load(self, files: ModelFiles) -> LoadedModel:
-        ort = _ort()
-        options = session_options(files)
+        if files.form is not None:
+            try:
+                return self.load_form(files, second=False)
+            except Exception as error:  # whatever is wrong with it: the model itself is there
+                log.warning("%s %s cannot be opened: %s", files.entry, files.form.name, one_line(error))
         try:
-            session = ort.InferenceSession(str(files.file), options, providers=["CPUExecutionProvider"])
+            session = open_session(files.file, session_options(files))
         except Exception as error:
             if isinstance(error, MemoryError):
                 raise
             raise files.broken(error) from error
-        signature = Signature(
-            files.inputs or specs(session.get_inputs()), files.outputs or specs(session.get_outputs())
-        )
-        kinds = {spec.datatype for spec in signature.inputs + signature.outputs}
-        if {"BF16", "BYTES"} <= kinds:
-            problem = "has both BF16 and text tensors, which ONNX Runtime cannot take in one call"
-            raise ModelFileError(files.entry, problem, "cast the BF16 ones to FP32 inside the model")
-        return Bfloat16Model(session, signature) if "BF16" in kinds else OnnxModel(session, signature)
+        return _hosted(session, files)
+
+    def load_form(self, files: ModelFiles, *, second: bool) -> LoadedModel:
+        assert files.form is not None, "load_form where there is one"
+        return _hosted(open_session(files.form.file, form_options(files, packed=second)), files)
+
+
+def open_session(file: Path, options: Any) -> Any:
+    return _ort().InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+
+def _hosted(session: Any, files: ModelFiles) -> "OnnxModel":
+    signature = Signature(files.inputs or specs(session.get_inputs()), files.outputs or specs(session.get_outputs()))
+    kinds = {spec.datatype for spec in signature.inputs + signature.outputs}
+    if {"BF16", "BYTES"} <= kinds:
+        problem = "has both BF16 and text tensors, which ONNX Runtime cannot take in one call"
+        raise ModelFileError(files.entry, problem, "cast the BF16 ones to FP32 inside the model")
+    return Bfloat16Model(session, signature) if "BF16" in kinds else OnnxModel(session, signature)
 
 
 def session_options(files: ModelFiles) -> Any:
-    """What a replica runs a model with; anybody who sets the same gets the same bits."""
+    """What a replica runs a model with as it was deployed; anybody who sets the same gets the same bits."""
+    facts = inspect(files.file)
+    options = plain_options(files.threads)
+    if is_mapped(facts):
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    options.enable_cpu_mem_arena = facts.disk_bytes >= ARENA_FROM_BYTES
+    return options
+
+
+def form_options(files: ModelFiles, *, packed: bool) -> Any:
+    """What a replica runs a load-ready form with: everything that optimizing does is in its file."""
+    ort = _ort()
+    options = plain_options(files.threads)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not packed:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    return options
+
+
+def plain_options(threads: int) -> Any:
     options = _ort().SessionOptions()
-    options.intra_op_num_threads = files.threads
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # A thread that spins while it waits takes a core from another model's replica
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    facts = inspect(files.file)
-    if is_mapped(facts):
-        options.add_session_config_entry("session.disable_prepacking", "1")
-    options.enable_cpu_mem_arena = facts.disk_bytes >= ARENA_FROM_BYTES
     return options
 
 

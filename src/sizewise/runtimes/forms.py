@@ -1,0 +1,137 @@
+"""Load-ready forms: what can be made of which model, by whom, and whether it answers the same.
+
+A maker is ``(files, target) -> entry``: it writes into the folder ``target`` and names the file that is opened.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from sizewise.core.forms import MAPPED, PACKED, form_key
+from sizewise.protocols.errors import ModelFileError
+from sizewise.protocols.oip.arrays import Array
+from sizewise.runtimes import ModelFiles, get_runtime
+from sizewise.runtimes.base import FormFiles, FormRuntime, LoadedModel
+from sizewise.runtimes.synthetic import synthetic
+from sizewise.system.processor import processor_features
+
+Maker = Callable[[ModelFiles, Path], str]
+
+FORMAT = 1
+"""Raise when makers write something else: forms of another format are made again."""
+CHECKED_ROWS = (1, 3)
+TOLERANCE = 1e-4
+"""Answers may differ by this share of the largest one: kernels sum in another order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormKind:
+    """One kind of form."""
+
+    source: str
+    """Runtime of the model that it is made of."""
+    runtime: str
+    """Runtime that opens it; in place of the model's own files where it is the same as ``source``."""
+    maker: str
+    """``module:function``; the module is imported when a form is made."""
+    packages: tuple[str, ...]
+    """It is good for one version of each."""
+
+    @property
+    def installed(self) -> bool:
+        try:
+            return bool([version(package) for package in self.packages])
+        except PackageNotFoundError:
+            return False
+
+
+KINDS: Mapping[str, FormKind] = {
+    MAPPED: FormKind(
+        source="onnx", runtime="onnx", maker="sizewise.runtimes.onnx_form:make_mapped", packages=("onnxruntime",)
+    ),
+    PACKED: FormKind(
+        source="onnx", runtime="onnx", maker="sizewise.runtimes.onnx_form:make_packed", packages=("onnxruntime",)
+    ),
+}
+
+
+@cache
+def key_of(name: str) -> str:
+    """The key of forms made here and now. Raises PackageNotFoundError without the runtime."""
+    versions = [("sizewise-form", str(FORMAT)), *((package, version(package)) for package in KINDS[name].packages)]
+    return form_key(name, versions=versions, cpu=processor_features())
+
+
+def make(name: str, files: ModelFiles, target: Path) -> str:
+    """Write the form into ``target`` and have it answer; its entry.
+
+    Raises ModelFileError when it cannot be made, or answers something else than the model does.
+    """
+    kind = KINDS[name]
+    module, _, function = kind.maker.partition(":")
+    maker: Maker = getattr(import_module(module), function)
+    try:
+        entry = maker(files, target)
+    except ModelFileError:
+        raise
+    except Exception as error:
+        raise files.broken(error) from error
+    verify(name, replace(files, form=FormFiles(name=name, path=target, entry=entry)))
+    return entry
+
+
+def verify(name: str, files: ModelFiles) -> None:
+    """Ask the model and each stage of its form the same; one is in memory at a time."""
+    kind, form = KINDS[name], files.form
+    assert form is not None, "verify a form that was made"
+    expected = _answers(get_runtime(kind.source).load(replace(files, form=None)))
+    for opened in _opened(kind, files, form):
+        for rows, mine, other in zip(CHECKED_ROWS, expected, _answers(opened), strict=False):
+            different = [output for output in mine if not _alike(mine[output], other.get(output))]
+            if different:
+                problem = f"its form {name!r} answers {different[0]!r} of {rows} rows differently"
+                raise ModelFileError(files.entry, problem, "it is served as it was deployed")
+
+
+def _opened(kind: FormKind, files: ModelFiles, form: FormFiles) -> Iterator[LoadedModel]:
+    """Every session that may answer for it, strictly: no falling back on the model."""
+    runtime = get_runtime(kind.runtime)
+    if not isinstance(runtime, FormRuntime):
+        yield runtime.load(replace(files, path=form.path, entry=form.entry, form=None))
+        return
+    yield runtime.load_form(files, second=False)
+    if has_second(kind.runtime, files):
+        yield runtime.load_form(files, second=True)
+
+
+def has_second(runtime: str, files: ModelFiles) -> bool:
+    """Whether another session takes over once it is open."""
+    return files.form is not None and files.form.name == PACKED and isinstance(get_runtime(runtime), FormRuntime)
+
+
+def load_second(runtime: str, files: ModelFiles) -> LoadedModel:
+    """For a form that ``has_second``. Raises what the runtime raises."""
+    opens = get_runtime(runtime)
+    assert isinstance(opens, FormRuntime), "load_second where has_second"
+    return opens.load_form(files, second=True)
+
+
+def _answers(model: LoadedModel) -> list[Mapping[str, Array]]:
+    batches = CHECKED_ROWS if all(spec.shape[:1] == (-1,) for spec in model.signature.inputs) else CHECKED_ROWS[:1]
+    return [model.run(synthetic(model.signature.inputs, rows), ()) for rows in batches]
+
+
+def _alike(mine: Array, other: Array | None) -> bool:
+    if other is None or mine.shape != other.shape or mine.dtype != other.dtype:
+        return False
+    if mine.dtype.kind == "f":
+        largest = float(np.abs(mine[np.isfinite(mine)]).max(initial=0.0))
+        return bool(np.allclose(mine, other, rtol=TOLERANCE, atol=TOLERANCE * largest, equal_nan=True))
+    if mine.dtype.itemsize == 1 and mine.dtype.kind in "iu":  # quantized: the last bit may round the other way
+        return bool((np.abs(mine.astype(np.int16) - other.astype(np.int16)) <= 1).all())
+    return bool((mine == other).all())
