@@ -63,7 +63,7 @@ class Former:
         for model, version in versions:
             found = self._missing(version, profiles[version.hash], room)
             if found is not None:
-                self._task = asyncio.ensure_future(self._make(model, version, *found))
+                self._task = asyncio.ensure_future(self._make(model, version, wish=found[0], key=found[1]))
                 return
 
     async def close(self) -> None:
@@ -91,7 +91,7 @@ class Former:
             return None
         return wish, key
 
-    async def _make(self, model: str, version: VersionRecord, wish: Wish, key: str) -> None:
+    async def _make(self, model: str, version: VersionRecord, *, wish: Wish, key: str) -> None:
         log.info("making form %s of %s", wish.name, model)
         folder = await asyncio.to_thread(self._store.begin)
         job = FormJob(
