@@ -15,7 +15,7 @@ from sizewise.controller.counters import Counters
 from sizewise.controller.deploy import Deployer, Difference, Weigher
 from sizewise.controller.housekeeping import Housekeeper
 from sizewise.controller.journal import Journal, effects_of, record_of
-from sizewise.controller.ledger import Ledger
+from sizewise.controller.ledger import Ledger, Outlook
 from sizewise.controller.reconcile import Surroundings as Wiring
 from sizewise.controller.reconcile import actions_of
 from sizewise.controller.records import ModelRecord, Rollout, VersionRecord
@@ -304,12 +304,13 @@ class Controller:
             self._published.clear()
         self.snapshot = snapshot
         await self._weigh()
-        loads_s = {record.name: self.profiles[record.serving.hash].load.total_s for record in self.registry}
-        self.ledger.absorb(snapshot, self.registry, loads_s)
+        memory_bytes, unix_s = self.budget.memory_bytes, self._parts.unix_s()
+        outlook = Outlook(profiles=self.profiles, memory_bytes=memory_bytes, unix_s=unix_s)
+        self.ledger.absorb(snapshot, self.registry, outlook=outlook)
         for record in self.registry:
             own = snapshot.replicas_of(record.name)
             self.parking.absorb(record, own, now_s=now_s)
-            advanced = advance(record, own, now_s=now_s, unix_s=self._parts.unix_s())
+            advanced = advance(record, own, now_s=now_s, unix_s=unix_s)
             if advanced is not record:
                 log.info("model %s: rollout %s", record.name, advanced.rollout)
                 await self.registry.put(advanced)

@@ -103,6 +103,8 @@ def effects_of(actions: Sequence[Action], snapshot: Snapshot) -> dict[str, tuple
 
 def _inputs(view: ModelView) -> Mapping[str, float | int | str | None]:
     demand, profile = view.demand, view.profile
+    # Only where there is one: most models have none
+    foreseen = {"forecast_per_s": demand.forecast_per_s} if demand.forecast_per_s else {}
     return {
         "burst_per_s": demand.burst_per_s,
         "stable_per_s": demand.stable_per_s,
@@ -116,6 +118,7 @@ def _inputs(view: ModelView) -> Mapping[str, float | int | str | None]:
         "replica_bytes": profile.memory.replica_bytes,
         "mapped_bytes": profile.memory.mapped_bytes,
         "source": str(profile.source),
+        **foreseen,
     }
 
 

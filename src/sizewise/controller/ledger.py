@@ -9,15 +9,34 @@ from sizewise.controller.charges import charged_bytes
 from sizewise.controller.counters import Counters, Totals
 from sizewise.controller.records import ModelRecord
 from sizewise.core import demand as demands
-from sizewise.core import estimates, histogram
+from sizewise.core import estimates, forecast, histogram
 from sizewise.core.demand import DemandState, Reading
 from sizewise.core.estimates import LiveEstimate
 from sizewise.core.fleet import Demand, ModelDecision, ReplicaState
+from sizewise.core.forecast import ForecastState, Seen
+from sizewise.core.profiles import ModelProfile
+from sizewise.core.seasonal import BINS, Season
+from sizewise.core.sizing import TICK_S
+from sizewise.core.warmth import WAIT_PRICE, hold_s, memory_share
 from sizewise.protocols.backend import ModelTraffic, ReplicaObserved, Snapshot
 from sizewise.protocols.serde import from_jsonable, to_jsonable
 
+METRIC_LAG_S = 1.0
+"""Counters are this old at worst when a decision looks at them."""
+_NO_FORECAST = ForecastState()
+
 RECENT_S = 60.0
 """Window of the attainment and the 95th percentile that ``status`` shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What tells how far ahead a model must be seen, and how surely."""
+
+    profiles: Mapping[str, ModelProfile]
+    """By hash of the artifact."""
+    memory_bytes: int
+    unix_s: float
 
 
 @dataclass(slots=True)
@@ -31,6 +50,7 @@ class Track:
     """Totals of the last ``RECENT_S``, oldest first; one older point stays as the base."""
     loads_seen: dict[str, float] = field(default_factory=dict)
     """Replica to the moment at which it became ready: each load is one sample."""
+    forecast: ForecastState = field(default_factory=ForecastState)
     decision: ModelDecision | None = None
     state: Mapping[str, object] = field(default_factory=dict)
     """What the last decision asked to be handed back."""
@@ -66,13 +86,18 @@ class Ledger:
         self.counters.forget(model)
 
     def demand(self, model: str, now_s: float) -> Demand:
-        return demands.demand(self.of(model).demand, now_s)
+        track = self.of(model)
+        seen = demands.demand(track.demand, now_s)
+        if not track.forecast.guesses:
+            return seen
+        expected = forecast.floor_per_s(track.forecast, now_s)
+        return replace(seen, forecast_per_s=expected, forecast_lead_s=track.forecast.lead_s) if expected else seen
 
     def live(self, model: str, version: str) -> LiveEstimate:
         return self.of(model).live.get(version, LiveEstimate())
 
-    def absorb(self, snapshot: Snapshot, records: Iterable[ModelRecord], loads_s: Mapping[str, float]) -> None:
-        """Add what is new. ``loads_s`` are the load times expected, which bound how long arrivals matter."""
+    def absorb(self, snapshot: Snapshot, records: Iterable[ModelRecord], *, outlook: Outlook) -> None:
+        """Add what is new."""
         by_name = {record.name: record for record in records}
         self.counters.absorb(snapshot, {name: record.serving.version for name, record in by_name.items()})
         traffic = {t.model: t for t in snapshot.traffic}
@@ -83,8 +108,9 @@ class Ledger:
             if snapshot.traffic_at_s is not None:
                 seen = traffic.get(name)
                 reading = _reading(seen, track.demand.last, at_s=snapshot.traffic_at_s, epoch=snapshot.gateway_epoch)
-                horizon_s = max(loads_s.get(name, 1.0), 1.0)
-                track.demand = demands.update(track.demand, reading, horizon_s=horizon_s)
+                profile = outlook.profiles[record.serving.hash]
+                track.demand = demands.update(track.demand, reading, horizon_s=max(profile.load.total_s, 1.0))
+                _foresee(track, record, outlook)
                 samples = seen.batch_samples if seen is not None else ()
                 _absorb_batches(track, record, samples, at_s=snapshot.traffic_at_s)
                 _remember(track.recent, snapshot.traffic_at_s, self.counters.total(name))
@@ -96,7 +122,12 @@ class Ledger:
     def to_keep(self, boot: str) -> dict[str, Any]:
         """Live figures as JSON. ``boot`` names this run of the machine: its clock begins anew with the next."""
         models = {name: track.live for name, track in self._tracks.items() if track.live}
-        return {"boot": boot, "models": to_jsonable(models, dict[str, dict[str, LiveEstimate]])}
+        seasons = {name: list(t.forecast.season.rates_per_s) for name, t in self._tracks.items()}
+        return {
+            "boot": boot,
+            "models": to_jsonable(models, dict[str, dict[str, LiveEstimate]]),
+            "seasons": {name: [round(rate, 4) for rate in rates] for name, rates in seasons.items() if rates},
+        }
 
     def restore(self, kept: Any, boot: str) -> None:
         if not kept:
@@ -104,6 +135,35 @@ class Ledger:
         for name, live in from_jsonable(dict[str, dict[str, LiveEstimate]], kept["models"]).items():
             same_clock = kept["boot"] == boot
             self.of(name).live = live if same_clock else {v: _timeless(seen) for v, seen in live.items()}
+        for name, rates in kept.get("seasons", {}).items():
+            if len(rates) == 2 * BINS:
+                self.of(name).forecast = ForecastState(season=Season(rates_per_s=tuple(map(float, rates))))
+
+
+def _foresee(track: Track, record: ModelRecord, outlook: Outlook) -> None:
+    """Carry the forecast on, as far ahead as a load takes and as surely as waiting is dearer than holding."""
+    last = track.demand.last
+    if last is None:
+        return
+    profile = outlook.profiles[record.serving.hash]
+    load_s = profile.load.total_s
+    live = track.live.get(record.serving.version, LiveEstimate())
+    lead_s = estimates.slow_load_s(load_s, live, last.at_s) + TICK_S + METRIC_LAG_S
+    if lead_s < forecast.LEAST_LEAD_S:
+        track.forecast = _NO_FORECAST
+        return
+    rate = demands.demand(track.demand, last.at_s).stable_per_s
+    share = memory_share(profile.memory.replica_bytes, outlook.memory_bytes)
+    seen = Seen(
+        now_s=last.at_s,
+        unix_s=outlook.unix_s,
+        arrivals=track.demand.points[-1][1],
+        rate_per_s=rate,
+        lead_s=lead_s,
+        # Short for a lead, everybody who comes meanwhile waits; spare, a replica is held until the hold is over
+        quantile=forecast.critical_ratio(short_cost=WAIT_PRICE * rate * lead_s, spare_cost=share * hold_s(load_s)),
+    )
+    track.forecast = forecast.updated(track.forecast, seen)
 
 
 def _absorb_batches(track: Track, record: ModelRecord, samples: tuple[tuple[int, float], ...], *, at_s: float) -> None:

@@ -49,6 +49,7 @@ def _asleep(model: ModelView, view: FleetView) -> bool:
         model.replicas
         or demand.burst_per_s
         or demand.stable_per_s
+        or demand.forecast_per_s
         or demand.queued
         or demand.held
         or demand.in_flight

@@ -119,6 +119,16 @@ def compare(profile: ModelProfile, live: LiveEstimate, now_s: float) -> tuple[Co
     )
 
 
+def slow_load_s(load_s: float, live: LiveEstimate, now_s: float) -> float:
+    """A load that few exceed: of the five that are remembered the slowest, or what is expected where that is more.
+
+    With five samples nothing is known beyond their largest, whose expected quantile is 5/6; a lead that is a little
+    too long only begins a little early.
+    """
+    seen_s = [load.total_s for at_s, load in live.loads if now_s - at_s <= LOADS_KEPT_S]
+    return max([load_s, *seen_s])
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     figure: str

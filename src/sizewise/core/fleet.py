@@ -81,6 +81,9 @@ class Demand:
     """Decayed mean time between arrivals."""
     envelope: tuple[tuple[float, float], ...] = ()
     """(window in seconds, most arrivals seen in any such window), both rising."""
+    forecast_per_s: float = 0.0
+    """Rate that is expected when a replica started now is ready; 0 while no forecast is worth following."""
+    forecast_lead_s: float = 0.0
     attainment: float | None = None
     """Share of the last minute's requests that met the SLO."""
 

@@ -36,14 +36,18 @@ def distrust_machine(view: FleetView) -> Reason | None:
 
 def _impossible_demand(demand: Demand) -> tuple[str, float] | None:
     # In one expression first: nearly all are in order, and this runs for every model at every decision
-    total = demand.burst_per_s + demand.stable_per_s + demand.rows_per_request + demand.shed_per_s
-    least = min(demand.burst_per_s, demand.stable_per_s, demand.shed_per_s, demand.rows_per_request)
+    total = (
+        demand.burst_per_s + demand.stable_per_s + demand.rows_per_request + demand.shed_per_s + demand.forecast_per_s
+    )
+    least = min(
+        demand.burst_per_s, demand.stable_per_s, demand.shed_per_s, demand.rows_per_request, demand.forecast_per_s
+    )
     waiting = min(demand.in_flight, demand.queued, demand.held)
     times = demand.idle_s >= 0 and demand.gap_s >= 0
     if math.isfinite(total) and least >= 0 and waiting >= 0 and times:
         wrong = next((n for w, n in demand.envelope if not (n >= 0 and w > 0 and n < math.inf)), None)
         return None if wrong is None else ("envelope", wrong)
-    for name in ("burst_per_s", "stable_per_s", "shed_per_s", "rows_per_request"):
+    for name in ("burst_per_s", "stable_per_s", "shed_per_s", "rows_per_request", "forecast_per_s"):
         value = getattr(demand, name)
         if not (0 <= value < math.inf):
             return name, value

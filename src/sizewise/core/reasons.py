@@ -16,6 +16,7 @@ SENTENCES: Mapping[str, str] = {
     "slo_unreachable": "one call alone takes longer than the SLO; {rate_per_s} need {replicas} to keep up",
     "envelope": "bursts as seen lately need {replicas}, since none could be started in time",
     "backlog": "{queued} queued and {rate_per_s} arriving need {replicas} to drain in time",
+    "forecast": "{rate_per_s} expected in {lead_s}, by then {replicas} must be ready: forecasts have been right lately",
     # What holds replicas that are not needed
     "hold": "{need} needed, but the need must stay lower for {hold_s}: {left_s} left",
     "safe_removal": "{need} needed, but with fewer than {replicas} waits would come too close to the SLO",

@@ -138,6 +138,8 @@ def _sized(model: ModelView, view: FleetView, live: list[ReplicaView]) -> Plan:
         _keep_warm(plan, view)
     if plan.target < len(live) - 1 and plan.load_s > ONE_AT_A_TIME_S:
         plan.target = len(live) - 1
+    if model.demand.forecast_per_s > 0:
+        _foresee(plan, capacity, most=int(most))
     if floor > plan.need:
         plan.need = floor
         if floor > plan.target:
@@ -179,6 +181,20 @@ def _hold(plan: Plan, now_s: float) -> None:
         since_s = max(t for t, n in recent if n >= held)
         plan.target = held
         plan.reason = because("hold", need=plan.need, left_s=since_s + wait_s - now_s, hold_s=wait_s)
+
+
+def _foresee(plan: Plan, capacity: Capacity, *, most: int) -> None:
+    """A forecast that has been right lately raises the need, and nothing else: what is held stays, what goes does not
+    remember it. Source: reference design, 3.9."""
+    demand = plan.model.demand
+    replicas = min(most, replicas_for(capacity, demand.forecast_per_s, limit=most + 1))
+    if replicas > plan.need:
+        plan.need = replicas
+        if replicas > plan.target:
+            plan.target = replicas
+            plan.reason = because(
+                "forecast", rate_per_s=demand.forecast_per_s, lead_s=demand.forecast_lead_s, replicas=replicas
+            )
 
 
 def _keep_safe(plan: Plan, capacity: Capacity, *, sized: Need, most: int) -> None:

@@ -54,8 +54,13 @@ def break_even_s(*, load_s: float, held_bytes: int, machine_bytes: int) -> float
     noticed_s = max(0.0, load_s - NOTICED_S)
     if noticed_s == 0.0:
         return 0.0
-    share = max(LEAST_SHARE, held_bytes / max(machine_bytes, 1))
+    share = memory_share(held_bytes, machine_bytes)
     return min(MAX_HOLD_S, WAIT_PRICE * noticed_s * (noticed_s / load_s) / share)
+
+
+def memory_share(held_bytes: int, machine_bytes: int) -> float:
+    """Share of the machine's memory that is charged for holding something."""
+    return max(LEAST_SHARE, held_bytes / max(machine_bytes, 1))
 
 
 def release_s(*, load_s: float, held_bytes: int, machine_bytes: int, gap_s: float = math.inf) -> float:
