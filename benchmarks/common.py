@@ -139,17 +139,16 @@ class Sizewise:
 
 
 @contextlib.contextmanager
-def server(command: list[str], url: str, env: dict[str, str], cwd: Path) -> Iterator[int]:
-    """Another program's server, started and answering; ended by its own process group."""
+def server(
+    command: list[str], url: str | None, env: dict[str, str], cwd: Path, *, port: int | None = None
+) -> Iterator[int]:
+    """Another program's server, started and answering at ``url`` or listening on ``port``; ended by its own process."""
     process = subprocess.Popen(
         command, env={**os.environ, **env}, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(httpx.HTTPError):
-                httpx.get(url)
-                break
+        while not answers(url, port):
             if process.poll() is not None or time.monotonic() > deadline:
                 sys.exit(f"{command[0]} did not start")
             time.sleep(0.05)
@@ -157,6 +156,16 @@ def server(command: list[str], url: str, env: dict[str, str], cwd: Path) -> Iter
     finally:
         process.terminate()
         process.wait(20)
+
+
+def answers(url: str | None, port: int | None) -> bool:
+    with contextlib.suppress(httpx.HTTPError, OSError):
+        if url is not None:
+            httpx.get(url)
+        else:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        return True
+    return False
 
 
 def pss_bytes(pid: int) -> int:

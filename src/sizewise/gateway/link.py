@@ -31,6 +31,7 @@ from sizewise.protocols.frames import (
     Kind,
     encode_head,
 )
+from sizewise.protocols.sockets import send_far_ahead
 
 log = logging.getLogger(__name__)
 
@@ -247,6 +248,7 @@ class FrameReplica(Replica, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
 
         self._transport = cast("asyncio.Transport", transport)
+        send_far_ahead(transport)
         self._rest, self._large, self._pieces = b"", None, []
         if self.model is not None:
             self._target = self.model.name.encode() + b"@" + self.version.encode()

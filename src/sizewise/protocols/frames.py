@@ -146,50 +146,66 @@ class Decoder:
         if self._buffer:
             self._buffer += data
             with memoryview(self._buffer) as source:
-                frames, used = self._cut(source)
+                frames, used = cut(source, self._max_body_bytes)
             del self._buffer[:used]
         else:
-            frames, used = self._cut(data)
+            frames, used = cut(data, self._max_body_bytes)
             if used < len(data):
                 self._buffer += memoryview(data)[used:]
         return iter(frames)
 
-    def _cut(self, source: bytes | memoryview) -> tuple[list[Frame], int]:
-        """Whole frames at the start of ``source``, and how many bytes they are."""
-        offset, size = 0, len(source)
-        frames: list[Frame] = []
-        unpack, limit = HEADER.unpack_from, self._max_body_bytes
-        while size - offset >= HEADER_BYTES:
-            fields = unpack(source, offset)
-            magic, version, kind, flags, encoding, number, deadline_ns, json_bytes, status, target_n, batch, n = fields
-            if (
-                magic != MAGIC
-                or version != VERSION
-                or not _FIRST_KIND <= kind <= _LAST_KIND
-                or target_n > MAX_TARGET_BYTES
-                or not json_bytes <= n <= limit
-            ):
-                raise self._refused(fields)
-            start = offset + HEADER_BYTES
-            body_at = start + target_n
-            end = body_at + n
-            if end > size:
-                break
-            # By position and not by name, in the order of the fields of Frame: half the time
-            body, target = bytes(source[body_at:end]), bytes(source[start:body_at])
-            frames.append(Frame(kind, number, body, target, encoding, flags, deadline_ns, json_bytes, status, batch))
-            offset = end
-        return frames, offset
 
-    def _refused(self, fields: tuple[Any, ...]) -> FrameError:
-        if fields[0] != MAGIC:
-            return FrameError(f"frame starts with {fields[0]!r}, expected {MAGIC!r}")
-        if fields[1] != VERSION:
-            return FrameError(f"frame protocol {fields[1]} is not supported, this side speaks {VERSION}")
-        if not Kind.HELLO <= fields[2] <= Kind.STOP:
-            return FrameError(f"unknown frame kind {fields[2]}")
-        if fields[9] > MAX_TARGET_BYTES:
-            return FrameError(f"target of {fields[9]} bytes is over the limit of {MAX_TARGET_BYTES}")
-        if fields[11] > self._max_body_bytes:
-            return FrameError(f"body of {fields[11]} bytes is over the limit of {self._max_body_bytes}")
-        return FrameError(f"JSON part of {fields[7]} bytes is longer than the body of {fields[11]}")
+def cut(source: bytes | memoryview, limit: int) -> tuple[list[Frame], int]:
+    """Whole frames at the start of ``source``, and how many bytes they are; FrameError as `Decoder` raises it."""
+    offset, size = 0, len(source)
+    frames: list[Frame] = []
+    unpack = HEADER.unpack_from
+    while size - offset >= HEADER_BYTES:
+        fields = unpack(source, offset)
+        magic, version, kind, flags, encoding, number, deadline_ns, json_bytes, status, target_n, batch, n = fields
+        if (
+            magic != MAGIC
+            or version != VERSION
+            or not _FIRST_KIND <= kind <= _LAST_KIND
+            or target_n > MAX_TARGET_BYTES
+            or not json_bytes <= n <= limit
+        ):
+            raise _refused(fields, limit)
+        start = offset + HEADER_BYTES
+        body_at = start + target_n
+        end = body_at + n
+        if end > size:
+            break
+        # By position and not by name, in the order of the fields of Frame: half the time
+        body, target = bytes(source[body_at:end]), bytes(source[start:body_at])
+        frames.append(Frame(kind, number, body, target, encoding, flags, deadline_ns, json_bytes, status, batch))
+        offset = end
+    return frames, offset
+
+
+def head_of(source: bytes) -> tuple[Frame | None, int, int]:
+    """The frame without its body at the start of what ``cut`` left over, where its body begins, and its length."""
+    if len(source) < HEADER_BYTES:
+        return None, 0, 0
+    _, _, kind, flags, encoding, number, deadline_ns, json_bytes, status, target_n, batch, n = HEADER.unpack_from(
+        source
+    )
+    start = HEADER_BYTES + target_n
+    if len(source) < start:
+        return None, 0, 0
+    target = source[HEADER_BYTES:start]
+    return Frame(kind, number, b"", target, encoding, flags, deadline_ns, json_bytes, status, batch), start, n
+
+
+def _refused(fields: tuple[Any, ...], limit: int) -> FrameError:
+    if fields[0] != MAGIC:
+        return FrameError(f"frame starts with {fields[0]!r}, expected {MAGIC!r}")
+    if fields[1] != VERSION:
+        return FrameError(f"frame protocol {fields[1]} is not supported, this side speaks {VERSION}")
+    if not Kind.HELLO <= fields[2] <= Kind.STOP:
+        return FrameError(f"unknown frame kind {fields[2]}")
+    if fields[9] > MAX_TARGET_BYTES:
+        return FrameError(f"target of {fields[9]} bytes is over the limit of {MAX_TARGET_BYTES}")
+    if fields[11] > limit:
+        return FrameError(f"body of {fields[11]} bytes is over the limit of {limit}")
+    return FrameError(f"JSON part of {fields[7]} bytes is longer than the body of {fields[11]}")

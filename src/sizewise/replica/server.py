@@ -16,7 +16,6 @@ from sizewise.protocols.frames import (
     HEADER,
     MAGIC,
     VERSION,
-    Decoder,
     Encoding,
     Flag,
     Frame,
@@ -24,6 +23,8 @@ from sizewise.protocols.frames import (
     Kind,
 )
 from sizewise.protocols.oip.encode import Answer, Part
+from sizewise.protocols.sockets import send_far_ahead
+from sizewise.replica.receiving import Receiver
 from sizewise.runtimes.base import one_line
 from sizewise.system.memory import release_memory, rss_anon_bytes
 
@@ -42,12 +43,12 @@ _INFER = int(Kind.INFER)
 _RESULT = int(Kind.RESULT)
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One peer. What it asked for is forgotten when it goes; nobody else notices."""
 
     def __init__(self, replica: "Replica") -> None:
         self._replica = replica
-        self._decoder = Decoder()
+        self._receiver = Receiver()
         self._transport: Any = None
         self._pending: dict[int, Pending] = {}
         self._out: list[Part] = []
@@ -55,6 +56,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         self._transport.set_write_buffer_limits(high=MAX_QUEUED_WRITE_BYTES)
+        send_far_ahead(transport)
         self._replica.connections.add(self)
         self.send(Kind.HELLO, 0, self._replica.hello())
         self._replica.flush()
@@ -67,9 +69,12 @@ class Connection(asyncio.Protocol):
         self._pending.clear()
         self._replica.left(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        return self._receiver.room()
+
+    def buffer_updated(self, nbytes: int) -> None:
         try:
-            frames = self._decoder.feed(data)
+            frames = self._receiver.filled(nbytes)
         except FrameError as error:
             log.warning("connection ended: %s", error)
             self._transport.abort()

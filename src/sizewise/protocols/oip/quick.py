@@ -32,7 +32,8 @@ KEPT_BYTES = 1 << 18
 def decode(body: bytes | memoryview, *, signature: Signature, encoding: int, json_bytes: int) -> InferRequest:
     """As ``sizewise.protocols.oip.decode``, and faster for long lists of numbers."""
     if encoding == Encoding.V2_JSON and _parser is not None and len(body) >= QUICK_BYTES:
-        document = plain_document(bytes(body))
+        body = bytes(body)
+        document = plain_document(body)
         if document is not None:
             return from_document(document, tail=NOTHING, signature=signature)
     return exact_decode(body, signature=signature, encoding=encoding, json_bytes=json_bytes)
