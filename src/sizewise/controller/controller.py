@@ -352,6 +352,7 @@ class Controller:
 
     async def _took(self, decision: FleetDecision, view: FleetView, actions: tuple[Action, ...]) -> None:
         """Remember what was decided and done."""
+        self.ledger.fleet_state = decision.state
         effects = effects_of(actions, self.snapshot)
         kept = []
         for decided, model in zip(decision.models, view.models, strict=True):

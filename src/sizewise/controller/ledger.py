@@ -75,6 +75,8 @@ class Track:
 class Ledger:
     def __init__(self, counters: Counters) -> None:
         self.counters = counters
+        self.fleet_state: Mapping[str, object] = {}
+        """What the last decision asked to be handed back about all models together."""
         self._tracks: dict[str, Track] = {}
         self._seen_at_s: float | None = None
 

@@ -24,6 +24,8 @@ class Budget:
     memory_bytes: int
     disk_bytes: int
     load_slots: int = 1
+    warmth: str = "ours"
+    """Which rule says what stays in memory unused; another than ours is for comparisons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +49,10 @@ def view_of(snapshot: Snapshot, records: Iterable[ModelRecord], around: Surround
         memory_bytes=budget.memory_bytes,
         overhead_bytes=overhead_bytes(snapshot),
         load_slots=budget.load_slots,
+        warmth=budget.warmth,
     )
     models = tuple(_model_view(snapshot, record, around, now_s=now_s) for record in records)
-    return FleetView(now_s=now_s, machine=machine, models=models)
+    return FleetView(now_s=now_s, machine=machine, models=models, state=around.ledger.fleet_state)
 
 
 def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, *, now_s: float) -> ModelView:

@@ -38,6 +38,8 @@ class Ledger:
     holdings: list[Holding] | None = None
     gone: int = 0
     """How many at the front of ``holdings`` have been told to stop."""
+    victim_score: float = -math.inf
+    """The highest at which an unused model had to go."""
     starting: list[Claim] = field(default_factory=list)
     mapped: set[tuple[str, str]] = field(default_factory=set)
     """Versions whose shared weights are charged already."""
@@ -45,8 +47,16 @@ class Ledger:
     """Least bytes for which nothing could be evicted, by priority and kind: larger claims need not look again."""
 
 
-def arbitrate(plans: list[Plan], view: FleetView) -> int:
-    """Fills in ``start``, ``stop``, ``waiting`` and refusals of every plan; returns the bytes reserved at the end.
+@dataclass(frozen=True, slots=True)
+class Arbitrated:
+    planned_bytes: int
+    """Reserved at the end."""
+    victim_score: float
+    """The highest at which an unused model had to go for another; -inf when none had."""
+
+
+def arbitrate(plans: list[Plan], view: FleetView) -> Arbitrated:
+    """Fills in ``start``, ``stop``, ``waiting`` and refusals of every plan.
 
     Never starts what does not fit beside all that exists now, replicas that load or drain included: memory that must
     be freed first is waited for.
@@ -58,7 +68,8 @@ def arbitrate(plans: list[Plan], view: FleetView) -> int:
         _serve(claim, ledger)
     _fill_slots(ledger)
     kept = sum(reserved_bytes(p.model, frozenset(p.stop)) if p.stop else p.reserved_bytes for p in plans)
-    return view.machine.overhead_bytes + kept + _started_bytes(plans)
+    planned = view.machine.overhead_bytes + kept + _started_bytes(plans)
+    return Arbitrated(planned, ledger.victim_score)
 
 
 def _wanted_claims(plan: Plan, view: FleetView) -> list[Claim]:
@@ -192,6 +203,8 @@ def _make_room(claim: Claim, short: int, ledger: Ledger) -> None:
             freed -= holding.freed_bytes
     for holding in chosen:
         _evict(holding, ledger, because("evicted", claimant=claim.plan.model.name))
+        if holding.rank == IDLE:
+            ledger.victim_score = max(ledger.victim_score, holding.score)
         holding.plan.yields_until_s = ledger.view.now_s + _turn_s(holding, claim)
 
 
@@ -227,7 +240,7 @@ def _turn_s(holding: Holding, claim: Claim) -> float:
 def _holdings(ledger: Ledger) -> Iterator[Holding]:
     """Those that are left, the least worth holding first; what went is mostly at the front and is not passed again."""
     if ledger.holdings is None:
-        ledger.holdings = in_order(ledger.plans)
+        ledger.holdings = in_order(ledger.plans, ledger.view)
     holdings = ledger.holdings
     while ledger.gone < len(holdings) and _is_going(holdings[ledger.gone]):
         ledger.gone += 1

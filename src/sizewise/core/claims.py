@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sizewise.core.budget import mapped_bytes, profile_of, replica_bytes
-from sizewise.core.fleet import ReplicaState, ReplicaView
+from sizewise.core.fleet import FleetView, ReplicaState, ReplicaView
 from sizewise.core.sizing import expected_attainment
-from sizewise.core.targets import Plan, stopping_order
+from sizewise.core.targets import Plan, stopping_order, warm_of
 from sizewise.core.warmth import has_traffic, hazard_per_s, value_per_byte
+from sizewise.core.warmth_policies import policy_of
 
 LATE_S = 1.0
 """A late answer counts as one second of waiting when it is weighed against cold starts."""
@@ -74,6 +75,8 @@ class Holding:
     replica: ReplicaView
     rank: int
     value: float
+    score: float
+    """What the policy about unused models says; ``value`` where it has no say."""
     freed_bytes: int
     protected: bool
     """Promised by the user (min_replicas, loaded by hand)."""
@@ -84,7 +87,8 @@ class Holding:
 
     @property
     def order(self) -> tuple[object, ...]:
-        return (self.rank, self.priority if self.rank == BUSY else 0, self.value, self.plan.model.name)
+        idle_s = self.plan.model.demand.idle_s
+        return (self.rank, self.priority if self.rank == BUSY else 0, self.score, -idle_s, self.plan.model.name)
 
 
 def rate_per_s(plan: Plan) -> float:
@@ -111,7 +115,7 @@ def claims_of(plan: Plan, *, useful: float) -> list[Claim]:
     return claims
 
 
-def holdings_of(plan: Plan) -> Iterator[Holding]:
+def holdings_of(plan: Plan, view: FleetView) -> Iterator[Holding]:
     """The replicas of a plan, the one to go first first. None on observations that are not trusted."""
     if not plan.trusted:
         return
@@ -120,24 +124,29 @@ def holdings_of(plan: Plan) -> Iterator[Holding]:
     shared = mapped_bytes(model, model.version)
     traffic = has_traffic(model.demand)
     others = len(plan.staying)
+    policy = policy_of(view.machine.warmth)
     for replica in staying:
         last = others == 1
         private = replica_bytes(model, replica)
         freed = private + (shared if last else 0)
         if others > max(plan.need, 1):
             rank, value = SURPLUS, 0.0
+            score = value
         elif last and not traffic:
             rank = IDLE
-            value = value_per_byte(model.demand, load_s=model.profile.reload_s, held_bytes=freed)
+            item = warm_of(plan, view, held_bytes=freed, idle_s=model.demand.idle_s)
+            value = value_per_byte(model.demand, load_s=item.load_s, held_bytes=freed)
+            score = policy.score(item)
         else:
             rank, value = BUSY, _value(plan, others, freed)
-        yield Holding(plan, replica, rank, value, freed, others <= plan.floor)
+            score = value
+        yield Holding(plan, replica, rank, value, score, freed, others <= plan.floor)
         others -= 1
 
 
-def in_order(plans: Iterable[Plan]) -> list[Holding]:
+def in_order(plans: Iterable[Plan], view: FleetView) -> list[Holding]:
     """All holdings, the least worth holding first."""
-    return sorted((h for plan in plans for h in holdings_of(plan)), key=lambda h: h.order)
+    return sorted((h for plan in plans for h in holdings_of(plan, view)), key=lambda h: h.order)
 
 
 def _rollout_claims(plan: Plan, useful: float) -> list[Claim]:

@@ -1,5 +1,8 @@
 """The decision: all models at once, purely, from what is seen to what should be."""
 
+import math
+from collections.abc import Mapping
+
 from sizewise.core.arbitration import arbitrate
 from sizewise.core.budget import reserved_bytes
 from sizewise.core.fleet import (
@@ -12,7 +15,8 @@ from sizewise.core.fleet import (
 )
 from sizewise.core.observations import distrust_machine
 from sizewise.core.reasons import because
-from sizewise.core.targets import Plan, plan_of, state_of, stopping_order
+from sizewise.core.targets import Plan, plan_of, state_of, stopping_order, warm_of
+from sizewise.core.warmth_policies import policy_of
 
 
 def decide(view: FleetView) -> FleetDecision:
@@ -32,14 +36,42 @@ def decide(view: FleetView) -> FleetDecision:
             decisions[model.name] = _sleeping(model)
         else:
             plans.append(plan_of(model, view))
+    policy = policy_of(view.machine.warmth)
+    if policy.most_models < math.inf:
+        _bound(plans, view)
     for plan in plans:
         _release(plan)
-    planned = arbitrate(plans, view)
+    arbitrated = arbitrate(plans, view)
     for plan in plans:
         decisions[plan.model.name] = _decided(plan)
     return FleetDecision(
-        at_s=view.now_s, models=tuple(decisions[m.name] for m in view.models), memory_planned_bytes=planned
+        at_s=view.now_s,
+        models=tuple(decisions[m.name] for m in view.models),
+        memory_planned_bytes=arbitrated.planned_bytes,
+        state=_clock(view, arbitrated.victim_score) if policy.remembers else {},
     )
+
+
+def _clock(view: FleetView, victim_score: float) -> Mapping[str, object]:
+    """GreedyDual's clock: what was worth less than what had to go lately is worth nothing now."""
+    known = view.state.get("clock", 0.0)
+    return {"clock": max(victim_score, known if isinstance(known, int | float) else 0.0)}
+
+
+def _bound(plans: list[Plan], view: FleetView) -> None:
+    """Lets go of unused models beyond the number that a policy keeps, the lowest score first."""
+    policy = policy_of(view.machine.warmth)
+    there = [p for p in plans if p.live and p.target > 0]
+    unused = [p for p in there if p.reason.code == "kept" and p.target == 1]
+
+    def score(plan: Plan) -> tuple[float, str]:
+        warm = warm_of(plan, view, held_bytes=plan.model.profile.memory.replica_bytes, idle_s=plan.model.demand.idle_s)
+        return policy.score(warm), plan.model.name
+
+    beyond = int(max(0, len(there) - policy.most_models))
+    for plan in sorted(unused, key=score)[:beyond]:
+        plan.target = 0
+        plan.reason = because("let_go", idle_s=plan.model.demand.idle_s, policy=view.machine.warmth)
 
 
 def _asleep(model: ModelView, view: FleetView) -> bool:
@@ -58,6 +90,7 @@ def _asleep(model: ModelView, view: FleetView) -> bool:
         or model.pinned is not None
         or model.candidate is not None
         or model.parked_until_s is not None
+        or "uses" in model.state
     ) and (0 <= view.now_s - demand.observed_at_s <= view.stale_after_s and demand.idle_s >= 0)
 
 

@@ -123,6 +123,8 @@ class MachineView:
     """Charged to nobody's model: gateway, keeper, warm parents, controller."""
     load_slots: int = 1
     """Loads at once that storage can feed without slowing each other."""
+    warmth: str = "ours"
+    """Which rule says what stays in memory unused: a name of ``warmth_policies``, ours or another to compare with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +135,8 @@ class FleetView:
     machine: MachineView
     models: tuple[ModelView, ...]
     stale_after_s: float = 5.0
+    state: Mapping[str, object] = field(default_factory=dict)
+    """What the last decision asked to be handed back about all models together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,3 +178,4 @@ class FleetDecision:
     models: tuple[ModelDecision, ...]
     memory_planned_bytes: int = 0
     """What the budget is charged with once everything decided here has happened."""
+    state: Mapping[str, object] = field(default_factory=dict)

@@ -23,6 +23,9 @@ SENTENCES: Mapping[str, str] = {
     "loading": "its load of about {load_s} is under way and is finished first",
     "warm": "idle for {idle_s}, kept until {release_s}: loading takes {load_s}, holding takes {held_bytes}",
     "released": "idle for {idle_s}, longer than the {release_s} that loading it again ({load_s}) is worth",
+    "kept": "idle for {idle_s}: {policy} keeps it",
+    "let_go": "idle for {idle_s}: {policy} lets it go",
+    "woken": "usually asked for again after {wake_s}: {policy} loads it ahead",
     # What somebody set
     "min": "min_replicas is {replicas}",
     "max": "max_replicas {most} bounds what {rate_per_s} need",

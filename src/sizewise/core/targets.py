@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sizewise.core.budget import mapped_bytes
 from sizewise.core.fleet import FleetView, ModelView, Reason, Refused, ReplicaState, ReplicaView
 from sizewise.core.observations import distrust
 from sizewise.core.reasons import because
 from sizewise.core.sizing import TAIL_SHARE, Capacity, Need, capacity_of, need_of, replicas_for
-from sizewise.core.warmth import break_even_s, hold_s, release_s
+from sizewise.core.warmth import break_even_s, hold_s
+from sizewise.core.warmth_policies import NO_USES, OURS, Uses, Warm, from_state, policy_of, to_state, used
 
 SUPPLY = frozenset({ReplicaState.STARTING, ReplicaState.LOADING, ReplicaState.READY})
 """States of replicas that answer or will: failed and draining ones do not."""
@@ -47,6 +48,8 @@ class Plan:
     denied: int = 0
     stop: tuple[str, ...] = ()
     evicted: int = 0
+    uses: Uses | None = None
+    """What the policy about unused models remembers; None where it remembers nothing."""
     yields_until_s: float | None = None
     """It was evicted for another: until then it asks for memory after its equals, or it would be back first."""
     refused: tuple[Refused, ...] = ()
@@ -79,6 +82,8 @@ def plan_of(model: ModelView, view: FleetView) -> Plan:
         plan = Plan(model, live, 0, 0, because("unloaded"))
     else:
         plan = _sized(model, view, live)
+    if plan.uses is None and "uses" in model.state:
+        plan.uses = uses_of(model)
     until_s = model.state.get("yields_until_s")
     if isinstance(until_s, int | float) and view.now_s < until_s:
         plan.yields_until_s = until_s
@@ -106,6 +111,8 @@ def stopping_order(replicas: Iterable[ReplicaView]) -> list[ReplicaView]:
 def state_of(plan: Plan) -> Mapping[str, object]:
     """What the next decision must be handed back."""
     state: dict[str, object] = {"peaks": [list(p) for p in plan.peaks]}
+    if plan.uses is not None and math.isfinite(plan.uses.last_s):
+        state["uses"] = to_state(plan.uses)
     if plan.yields_until_s is not None:
         state["yields_until_s"] = plan.yields_until_s
     return state
@@ -131,11 +138,15 @@ def _sized(model: ModelView, view: FleetView, live: list[ReplicaView]) -> Plan:
         threads, cpus = model.profile.threads, view.machine.cpus
         reason = because(rule, most=wanted, rate_per_s=sized.rate_per_s, cpus=cpus, threads=threads)
     plan = Plan(model, live, wanted, wanted, reason, capacity=capacity, sized=sized, floor=floor)
-    _hold(plan, view.now_s)
+    if policy_of(view.machine.warmth).remembers:
+        _remember(plan, view)
+    _hold(plan, view)
     if plan.target < len(live):
         _keep_safe(plan, capacity, sized=sized, most=int(most))
-    if live and plan.target == 0:
+    if plan.target == 0 and live:
         _keep_warm(plan, view)
+    elif plan.target == 0 and plan.uses is not None and most >= 1:
+        _wake(plan, view)
     if plan.target < len(live) - 1 and plan.load_s > ONE_AT_A_TIME_S:
         plan.target = len(live) - 1
     if model.demand.forecast_per_s > 0:
@@ -165,8 +176,9 @@ def _wanted(model: ModelView, sized: Need) -> tuple[int, Reason]:
     return sized.replicas, reason
 
 
-def _hold(plan: Plan, now_s: float) -> None:
+def _hold(plan: Plan, view: FleetView) -> None:
     """Scale-in waits: the highest need of the last hold stays, as far as its replicas exist."""
+    now_s = view.now_s
     wait_s = hold_s(plan.load_s)
     known = _peaks_in(plan.model.state)
     if known is None or any(at_s > now_s for at_s, _ in known):
@@ -177,6 +189,8 @@ def _hold(plan: Plan, now_s: float) -> None:
         recent.append((now_s, plan.need))
     plan.peaks = tuple(recent)
     held = min(len(plan.live), max((n for _, n in recent), default=0))
+    if held == 1 and view.machine.warmth != OURS:
+        return  # other policies have times of their own for the last one; ours is never shorter than the hold
     if held > plan.target:
         since_s = max(t for t, n in recent if n >= held)
         plan.target = held
@@ -214,22 +228,66 @@ def _keep_warm(plan: Plan, view: FleetView) -> None:
         plan.target = 1
         plan.reason = because("loading", load_s=plan.load_s)
         return
-    idle_s = min(demand.idle_s, view.now_s - max(r.ready_at_s for r in plan.live if r.state is ReplicaState.READY))
+    since_s = view.now_s - max(r.ready_at_s for r in plan.live if r.state is ReplicaState.READY)
+    idle_s = min(demand.idle_s, since_s)
     held = memory.replica_bytes + mapped_bytes(plan.model, plan.model.version)
-    machine_bytes = view.machine.memory_bytes
-    reload_s = plan.model.profile.reload_s
-    even_s = break_even_s(load_s=reload_s, held_bytes=held, machine_bytes=machine_bytes)
-    limit_s = release_s(load_s=reload_s, held_bytes=held, machine_bytes=machine_bytes, gap_s=demand.gap_s)
+    item = warm_of(plan, view, held_bytes=held, idle_s=idle_s)
+    limit_s = policy_of(view.machine.warmth).release_s(item)
     warm = idle_s < limit_s
     plan.target = 1 if warm else 0
+    if view.machine.warmth != OURS:
+        plan.reason = because("kept" if warm else "let_go", idle_s=idle_s, policy=view.machine.warmth)
+        return
     plan.reason = because(
         "warm" if warm else "released",
         idle_s=idle_s,
         release_s=limit_s,
-        break_even_s=even_s,
-        load_s=reload_s,
+        break_even_s=break_even_s(load_s=item.load_s, held_bytes=held, machine_bytes=item.machine_bytes),
+        load_s=item.load_s,
         held_bytes=held,
     )
+
+
+def warm_of(plan: Plan, view: FleetView, *, held_bytes: int, idle_s: float) -> Warm:
+    """The model as a policy about unused models sees it."""
+    return Warm(
+        demand=plan.model.demand,
+        idle_s=idle_s,
+        load_s=plan.model.profile.reload_s,
+        held_bytes=held_bytes,
+        machine_bytes=view.machine.memory_bytes,
+        uses=plan.uses or NO_USES,
+    )
+
+
+def _remember(plan: Plan, view: FleetView) -> None:
+    """For policies that go by more than the present: the last use, how often, how long in between."""
+    known = uses_of(plan.model)
+    uses = used(known, view.now_s - plan.model.demand.idle_s)
+    if not plan.live:
+        uses = replace(uses, count=0.0, credit=0.0)
+    elif uses is not known or uses.count == 0:
+        uses = replace(uses, count=max(uses.count, 1.0))  # loading it was a use
+        clock = view.state.get("clock", 0.0)
+        held = plan.model.profile.memory.replica_bytes + mapped_bytes(plan.model, plan.model.version)
+        plan.uses = uses
+        item = warm_of(plan, view, held_bytes=held, idle_s=0.0)
+        credit = policy_of(view.machine.warmth).credit(item, clock if isinstance(clock, int | float) else 0.0)
+        uses = replace(uses, credit=credit)
+    plan.uses = uses
+
+
+def _wake(plan: Plan, view: FleetView) -> None:
+    """Some policies load a model before it is asked for, by habit."""
+    policy, idle_s = policy_of(view.machine.warmth), plan.model.demand.idle_s
+    wake_s = math.inf if plan.uses is None else policy.wake_s(plan.uses)
+    if wake_s <= idle_s < policy.release_s(warm_of(plan, view, held_bytes=0, idle_s=idle_s)):
+        plan.need = plan.target = 1
+        plan.reason = because("woken", wake_s=wake_s, policy=view.machine.warmth)
+
+
+def uses_of(model: ModelView) -> Uses:
+    return from_state(model.state.get("uses"))
 
 
 def _parked(plan: Plan, now_s: float) -> Plan:

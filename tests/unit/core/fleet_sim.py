@@ -98,7 +98,10 @@ class Fleet:
 
     def view(self) -> FleetView:
         return FleetView(
-            now_s=self.now_s, machine=self.machine, models=tuple(self._view(m) for m in self.models.values())
+            now_s=self.now_s,
+            machine=self.machine,
+            models=tuple(self._view(m) for m in self.models.values()),
+            state=self.history[-1].state if self.history else {},
         )
 
     def reserved(self) -> int:
