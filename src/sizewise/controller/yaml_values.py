@@ -84,6 +84,19 @@ class Value:
             raise self.fail("is zero", "write a size such as 4GiB")
         return size
 
+    def flag(self) -> bool:
+        if self._tag != "bool":
+            raise self.fail(f"is {self._kind}", "give true or false")
+        return str(self.node.value).lower() in {"true", "yes", "on"}
+
+    def scalar(self) -> float | int | str:
+        """A number as a number, any other word as it is written."""
+        word = self.word()
+        if self._tag in {"int", "float"}:
+            number = self.number(-math.inf, math.inf)
+            return int(number) if self._tag == "int" else number
+        return word
+
     def items(self, allowed: str) -> tuple["Value", ...]:
         if not isinstance(self.node, yaml.SequenceNode):
             raise self.fail(f"is {self._kind}", allowed)
@@ -118,6 +131,14 @@ class Value:
                 meant = f", did you mean {close[0]}?" if close else ""
                 raise value.fail_key(f"unknown key{meant}", f"allowed are {names}")
         return {name: value for name, value in members.items() if not value.is_null}
+
+    @property
+    def is_mapping(self) -> bool:
+        return isinstance(self.node, yaml.MappingNode)
+
+    @property
+    def line(self) -> int:
+        return int(self.node.start_mark.line) + 1
 
     @property
     def _tag(self) -> str:

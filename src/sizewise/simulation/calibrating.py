@@ -1,0 +1,128 @@
+"""Configurations of today's autoscalers: as published, with targets from a model's profile, or with what is given."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from sizewise.core.policies.base import Incumbent, JointIncumbent
+from sizewise.core.policies.faro import FaroModel
+from sizewise.core.policies.registry import JOINT_POLICIES, POLICIES
+from sizewise.core.sizing import UTILIZATION, capacity_of, sustainable_per_s
+from sizewise.protocols.errors import UsageError
+from sizewise.simulation.scenario import Mode, PolicyChoice, Scenario, SimModel
+
+POOL = 4
+"""Replicas of the pool that a target is calibrated for: alone, a replica sustains less; among many, a little more."""
+
+
+def incumbent_for(policy: PolicyChoice, model: SimModel, *, file: str = "") -> Incumbent[Any, Any]:
+    """One autoscaler for one model. Raises UsageError for a parameter that it does not have, or out of range."""
+    known = POLICIES[policy.name]
+    config = known.config
+    if "request_cores" in _names(config):
+        config = replace(config, request_cores=float(model.profile.threads))
+    if policy.mode in {Mode.CALIBRATED, Mode.TUNED}:
+        config = changed(config, targets(policy.name, model), strict=False)
+    try:
+        config = changed(config, policy.parameters, strict=True)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{_where(policy, file)}{policy.name}: {error}") from error
+    return replace(known, config=config)
+
+
+def joint_for(policy: PolicyChoice, models: list[SimModel], scenario: Scenario) -> JointIncumbent[Any, Any]:
+    """One autoscaler for all models together; it is always told their service times and goals."""
+    known = JOINT_POLICIES[policy.name]
+    told = tuple(_faro_model(model) for model in models)
+    most = scenario.capacity.replicas or max(len(models), known.config.most_replicas)
+    slo = next((model.slo for model in models if model.slo is not None), None)
+    loads_s = sorted(model.profile.load.total_s for model in models)
+    config = known.config
+    try:
+        config = replace(config, models=told, most_replicas=most)
+        if slo is not None:
+            config = replace(config, quantile=min(slo.quantile, 0.9999))
+        if policy.mode is not Mode.STOCK:
+            # Its own 65 s are 35 s of load, as here, and what its cluster adds
+            config = replace(config, cold_s=min(config.horizon_s, loads_s[len(loads_s) // 2]))
+        config = changed(config, policy.parameters, strict=True)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{_where(policy, scenario.file)}{policy.name}: {error}") from error
+    return replace(known, config=config)
+
+
+def targets(name: str, model: SimModel) -> Mapping[str, float]:
+    """What a careful user would set for this model: load at which a replica of a small pool still meets its SLO."""
+    capacity = capacity_of(model.profile, model.slo)
+    rate_per_s = sustainable_per_s(capacity, POOL) / POOL if model.slo else UTILIZATION * capacity.per_s
+    share = max(0.05, rate_per_s / capacity.per_s)
+    concurrency = share * capacity.batch
+    found: dict[str, dict[str, float]] = {
+        "hpa": {"target": share},
+        "hpa_concurrency": {"target": concurrency},
+        "hpa_external": {"target": concurrency},
+        "kpa": {"target": concurrency, "target_utilization": 1.0},
+        "keda": {"target": concurrency},
+        "ray_serve": {"target_ongoing_requests": concurrency},
+        "skyserve": {"target_per_s": rate_per_s},
+        "sagemaker": {"target": 60.0 * rate_per_s},
+        "ec2_predictive": {"target": share},
+        "aibrix_apa": {"target": concurrency},
+        "dynamo": {"engine_concurrency": float(capacity.batch), "engine_per_s": rate_per_s, "most_devices": 100},
+        "wva": {"capacity": float(capacity.batch)},
+    }
+    return found.get(name, {})
+
+
+def changed(config: Any, values: Mapping[str, float | int | str], *, strict: bool) -> Any:
+    """The configuration with these fields; one that it does not have itself belongs to its first metric or its
+    tracking part. Raises ValueError naming those that exist."""
+    for key, value in values.items():
+        inner = _inner(config)
+        if key in _names(config) and key not in {"metrics", "tracking", "models"}:
+            config = replace(config, **{key: _like(getattr(config, key), value, key)})
+        elif inner is not None and key in _names(inner[1]):
+            part = replace(inner[1], **{key: _like(getattr(inner[1], key), value, key)})
+            config = replace(config, **{inner[0]: (part,) if inner[0] == "metrics" else part})
+        elif strict:
+            own = [*_names(config), *(_names(inner[1]) if inner else ())]
+            known = ", ".join(sorted({*own} - {"metrics", "tracking", "models", "history", "crons", "behavior"}))
+            raise ValueError(f"has no parameter {key!r}: it has {known}")
+    return config
+
+
+def _inner(config: Any) -> tuple[str, Any] | None:
+    if hasattr(config, "metrics"):
+        return "metrics", config.metrics[0]
+    return ("tracking", config.tracking) if hasattr(config, "tracking") else None
+
+
+def _names(config: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(config)) if is_dataclass(config) else ()
+
+
+def _like(old: Any, value: float | int | str, key: str) -> Any:
+    """The value in the type that the field has."""
+    if isinstance(old, bool) or value in {"true", "false"}:
+        return value in {"true", True}
+    if value in {"none", "null"}:
+        return None
+    if isinstance(old, int) and not isinstance(value, str):
+        if value != int(value):
+            raise ValueError(f"{key} is {value}: give a whole number")
+        return int(value)
+    if isinstance(old, str) or isinstance(value, str):
+        kind = type(old)
+        return kind(value)
+    return value
+
+
+def _faro_model(model: SimModel) -> FaroModel:
+    from sizewise.simulation.modelling import mean_over_median
+
+    service_s = model.profile.curve.p50_s(1) * mean_over_median(model.shape, model.cv)
+    return FaroModel(service_s=service_s, slo_s=model.slo.latency_s if model.slo else 4 * service_s)
+
+
+def _where(policy: PolicyChoice, file: str) -> str:
+    return f"{file}:{policy.line}: " if policy.line else ""

@@ -1,0 +1,66 @@
+"""A few real models as others measured them, for scenarios that have no profile of their own.
+
+Facts, not measurements of ours: latencies come from different machines and years and must not be compared with each
+other. Where no load time is published it is taken as two seconds and the weights at 200 MB/s, a common network disk.
+"""
+
+from dataclasses import dataclass
+
+from sizewise.simulation.spread import Spread
+
+NETWORK_BYTES_PER_S = 200e6
+PROCESS_S = 2.0
+PROCESS_BYTES = 300_000_000
+"""A framework's process before the model is in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    weights_bytes: int
+    service_s: float
+    cv: float = 0.2
+    memory_bytes: int | None = None
+    load: Spread | None = None
+    source: str
+
+    @property
+    def reserved_bytes(self) -> int:
+        return self.memory_bytes or PROCESS_BYTES + self.weights_bytes
+
+
+_KERAS = "keras.io/api/applications: one image, Tesla K80, mean of 30"
+_SWAP = "huggingface.co: one sample on a T4"
+_GENTD26 = "alibaba/clusterdata GenTD26 (SoCC 2025): quantiles of a Stable Diffusion fleet"
+
+CATALOG: dict[str, Entry] = {
+    "mobilenet_v2": Entry(weights_bytes=14_680_064, service_s=0.04832, source=_KERAS),
+    "efficientnet_b0": Entry(weights_bytes=30_408_704, service_s=0.05333, source=_KERAS),
+    "densenet121": Entry(weights_bytes=34_603_008, service_s=0.07255, source=_KERAS),
+    "inception_v3": Entry(weights_bytes=96_468_992, service_s=0.08106, source=_KERAS),
+    "resnet50": Entry(weights_bytes=102_760_448, service_s=0.0745, source=_KERAS),
+    "resnet152": Entry(weights_bytes=243_269_632, service_s=0.09762, source=_KERAS),
+    "efficientnet_b7": Entry(weights_bytes=268_435_456, service_s=0.28004, source=_KERAS),
+    "vgg16": Entry(weights_bytes=553_648_128, service_s=0.07801, source=_KERAS),
+    "distilbert-base": Entry(weights_bytes=264_000_000, service_s=0.014, source=_SWAP),
+    "bert-base": Entry(weights_bytes=440_000_000, service_s=0.02731, memory_bytes=1_370_488_832, source=_SWAP),
+    "roberta-base": Entry(weights_bytes=500_000_000, service_s=0.02626, source=_SWAP),
+    "stable-diffusion": Entry(
+        weights_bytes=4_000_000_000,
+        service_s=35.05,
+        cv=0.6,
+        load=Spread(
+            (
+                (0.01, 1.53),
+                (0.05, 2.29),
+                (0.1, 2.63),
+                (0.25, 3.14),
+                (0.5, 22.72),
+                (0.75, 36.92),
+                (0.9, 41.99),
+                (0.95, 45.45),
+                (0.99, 51.86),
+            )
+        ),
+        source=_GENTD26,
+    ),
+}
