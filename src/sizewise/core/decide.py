@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 from sizewise.core.arbitration import arbitrate
+from sizewise.core.assignment import assign
 from sizewise.core.budget import reserved_bytes
 from sizewise.core.fleet import (
     FleetDecision,
@@ -42,6 +43,8 @@ def decide(view: FleetView) -> FleetDecision:
     for plan in plans:
         _release(plan)
     arbitrated = arbitrate(plans, view)
+    if view.machines:
+        assign(plans, view)
     for plan in plans:
         decisions[plan.model.name] = _decided(plan)
     return FleetDecision(
@@ -140,6 +143,7 @@ def _decided(plan: Plan) -> ModelDecision:
         reason=plan.reason,
         start=plan.start,
         start_version=plan.start_version if plan.start else "",
+        machines=plan.machines,
         stop=plan.stop,
         refused=plan.refused,
         state=state_of(plan),

@@ -52,6 +52,8 @@ class ReplicaView:
     outstanding: int = 0
     idle_s: float = 0.0
     """Seconds since it last worked; 0 while working."""
+    machine: str = ""
+    """Name of the machine it runs on, where there are several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +127,9 @@ class MachineView:
     """Loads at once that storage can feed without slowing each other."""
     warmth: str = "ours"
     """Which rule says what stays in memory unused: a name of ``warmth_policies``, ours or another to compare with."""
+    name: str = ""
+    domain: str = ""
+    """What fails together: a rack, a zone. The machine by itself where none is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +139,8 @@ class FleetView:
     now_s: float
     machine: MachineView
     models: tuple[ModelView, ...]
+    machines: tuple[MachineView, ...] = ()
+    """Several, by name: ``machine`` then stands for all of them together (``placement.pooled``)."""
     stale_after_s: float = 5.0
     state: Mapping[str, object] = field(default_factory=dict)
     """What the last decision asked to be handed back about all models together."""
@@ -166,6 +173,8 @@ class ModelDecision:
     reason: Reason
     start: int = 0
     start_version: str = ""
+    machines: tuple[str, ...] = ()
+    """Where each of those that start is to start; empty where there is one machine."""
     stop: tuple[str, ...] = ()
     refused: tuple[Refused, ...] = ()
     expected_attainment: float | None = None

@@ -44,6 +44,7 @@ SENTENCES: Mapping[str, str] = {
     "too_large": "one replica needs {need_bytes} with overhead, the budget is {have_bytes}",
     "load_slot": "{loading} of {slots} loads at once are under way: it is next when one ends",
     "cpu_busy": "all {cpus} cores are taken by demand of higher rank",
+    "no_machine": "{need_bytes} fit on none of {machines} machines now",
     "evicted": "made room for {claimant}: of what could go it was worth least per byte",
     "over_budget": "replicas occupy {used_bytes} of {have_bytes}: the lowest value per byte goes",
     # Versions

@@ -41,6 +41,8 @@ class Plan:
     peaks: Peaks = ()
     start: int = 0
     start_version: str = ""
+    machines: tuple[str, ...] = ()
+    """Where each of those that start is to start; empty where there is one machine."""
     reserved_bytes: int = 0
     """Charged for all its replicas before anything of it goes."""
     waiting: int = 0
