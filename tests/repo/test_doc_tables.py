@@ -23,6 +23,7 @@ SECTIONS = {
     "models.NAME.scaling": "models: {a: {uri: x, scaling: {zzz: 1}}}",
     "machine": "machine: {zzz: 1}",
     "serving": "serving: {zzz: 1}",
+    "serving.tls": "serving: {tls: {zzz: 1}}",
 }
 _ROW = re.compile(r"^\| `([^`]+)` \|(.*)\|$", re.MULTILINE)
 

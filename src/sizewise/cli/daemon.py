@@ -18,7 +18,7 @@ def main() -> int:
     settings = loads(ControllerSettings, sys.stdin.buffer.read())
 
     def started(what: Started) -> None:
-        os.write(1, dumps(started_answer(what)) + b"\n")
+        os.write(1, dumps(started_answer(what, settings)) + b"\n")
         nowhere = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(nowhere, descriptor)

@@ -24,10 +24,12 @@ def run(settings: ControllerSettings, *, output: Output) -> None:
     asyncio.run(run_controller(settings, _Foreground(settings, output).started))
 
 
-def started_answer(started: Started) -> dict[str, Any]:
+def started_answer(started: Started, settings: ControllerSettings) -> dict[str, Any]:
     """What there is to say, as the JSON that ``-o json`` prints."""
+    tls = settings.serving.tls
     answer: dict[str, Any] = to_jsonable(started.holder)
     difference = None if started.difference is None else to_jsonable(started.difference)
+    answer["tls_cert"] = None if tls is None else tls.cert
     return {**answer, "adopted": started.adopted, "difference": difference, "models": _served(difference)}
 
 
@@ -48,7 +50,7 @@ class _Foreground:
         """Called in the loop, once everything runs."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self._interrupted)
-        self._tasks.append(loop.create_task(self._tell(started_answer(what))))
+        self._tasks.append(loop.create_task(self._tell(started_answer(what, self._settings))))
 
     def _interrupted(self) -> None:
         self._interrupts += 1

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -40,7 +41,10 @@ def started_lines(started: Answer, state_dir: Path) -> list[str]:
     if started["adopted"]:
         lines.append("what ran before goes on")
     lines += difference_lines(started["difference"]) if started["difference"] is not None else []
-    lines += [f"clients   {started['data_url']}", f"admin     {started['admin_url']}", "next:"]
+    lines.append(f"clients   {started['data_url']}")
+    if started["grpc_address"]:
+        lines.append(f"grpc      {started['grpc_address']}")
+    lines += [f"admin     {started['admin_url']}", "next:"]
     return lines + [f"  {command}" for command in _next(started, state_dir)]
 
 
@@ -51,28 +55,40 @@ def _next(started: Answer, state_dir: Path) -> list[str]:
     if not names:
         return [f"sizewise deploy NAME FILE{where}", f"sizewise status{where}", f"sizewise down{where}"]
     return [
-        example_request(started["data_url"], names),
+        example_request(started["data_url"], names, cert=started["tls_cert"]),
         f"sizewise status{where}",
         f"sizewise explain {names[0]}{where}",
     ]
 
 
-def example_request(data_url: str, names: Sequence[str]) -> str:
+def example_request(data_url: str, names: Sequence[str], *, cert: str | None = None) -> str:
     """A request that one of the models answers, where its inputs are few; else the one that shows its inputs."""
+    context = None if cert is None else _trusting(cert)
+    curl = "curl -s" if cert is None else f"curl -s --cacert {shlex.quote(cert)}"
     ends_s = time.monotonic() + PUBLISHED_S
     for name in names[:MOST_ASKED]:
         url = f"{data_url}/v2/models/{name}"
-        inputs = _inputs(url, ends_s)
+        inputs = _inputs(url, ends_s, context)
         if inputs and all(len(tensor["data"]) <= MOST_ELEMENTS for tensor in inputs):
-            return f"curl -s {url}/infer -d {shlex.quote(json.dumps({'inputs': inputs}))}"
-    return f"curl -s {data_url}/v2/models/{names[0]}"
+            return f"{curl} {url}/infer -d {shlex.quote(json.dumps({'inputs': inputs}))}"
+    return f"{curl} {data_url}/v2/models/{names[0]}"
 
 
-def _inputs(url: str, ends_s: float) -> list[dict[str, Any]]:
+def _trusting(cert: str) -> ssl.SSLContext | None:
+    """For asking ourselves: the certificate is ours, whatever name is in it."""
+    try:
+        context = ssl.create_default_context(cafile=cert)
+    except (OSError, ssl.SSLError):
+        return None
+    context.check_hostname = False
+    return context
+
+
+def _inputs(url: str, ends_s: float, context: ssl.SSLContext | None) -> list[dict[str, Any]]:
     """Example tensors from the model's metadata; none where it tells of none or asks for a key."""
     while True:
         try:
-            with urlopen(url, timeout=2) as answer:  # noqa: S310 - our own address
+            with urlopen(url, timeout=2, context=context) as answer:  # noqa: S310 - our own address
                 return [_example(tensor) for tensor in json.load(answer)["inputs"]]
         except HTTPError as error:
             if error.code != HTTPStatus.NOT_FOUND or time.monotonic() >= ends_s:

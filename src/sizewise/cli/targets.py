@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sizewise.controller.spec import Spec
+    from sizewise.protocols.certificates import TlsFiles
     from sizewise.server.run import ControllerSettings
 
 
@@ -20,6 +21,9 @@ class Wishes:
     port: int | None
     admin_port: int | None
     api_keys: Path | None
+    grpc_port: int | None
+    tls_cert: Path | None
+    tls_key: Path | None
 
 
 def read_target(target: Path) -> "Spec":
@@ -41,6 +45,8 @@ def settings_of(spec: "Spec | None", wishes: Wishes, *, detached: bool) -> "Cont
         port=said.serving.port if wishes.port is None else wishes.port,
         admin_port=said.serving.admin_port if wishes.admin_port is None else wishes.admin_port,
         api_keys=said.serving.api_keys if wishes.api_keys is None else str(wishes.api_keys.absolute()),
+        grpc_port=said.serving.grpc_port if wishes.grpc_port is None else wishes.grpc_port,
+        tls=_tls(wishes) or said.serving.tls,
     )
     return ControllerSettings(
         state_dir=wishes.state_dir.absolute(),
@@ -51,3 +57,14 @@ def settings_of(spec: "Spec | None", wishes: Wishes, *, detached: bool) -> "Cont
         insecure=wishes.insecure,
         detached=detached,
     )
+
+
+def _tls(wishes: Wishes) -> "TlsFiles | None":
+    from sizewise.protocols.certificates import TlsFiles
+    from sizewise.protocols.errors import UsageError
+
+    if (wishes.tls_cert is None) != (wishes.tls_key is None):
+        raise UsageError("--tls-cert and --tls-key belong together: give both")
+    if wishes.tls_cert is None or wishes.tls_key is None:
+        return None
+    return TlsFiles(cert=str(wishes.tls_cert.absolute()), key=str(wishes.tls_key.absolute()))

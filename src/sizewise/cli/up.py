@@ -22,6 +22,9 @@ HostOption = Annotated[str | None, typer.Option(help="Address of the data port, 
 PortOption = Annotated[int | None, typer.Option(min=0, max=65535, help="Data port; 0 takes a free one.")]
 AdminPortOption = Annotated[int | None, typer.Option(min=0, max=65535, help="Admin port; 0 takes a free one.")]
 KeysOption = Annotated[Path | None, typer.Option("--api-keys", help="File with the SHA-256 of one API key per line.")]
+GrpcPortOption = Annotated[int | None, typer.Option(min=0, max=65535, help="gRPC port; 0 takes a free one.")]
+CertOption = Annotated[Path | None, typer.Option("--tls-cert", help="PEM file: the data port and gRPC speak TLS.")]
+KeyOption = Annotated[Path | None, typer.Option("--tls-key", help="PEM file: the key of --tls-cert.")]
 InsecureOption = Annotated[bool, typer.Option("--insecure", help="Serve a foreign address without API keys.")]
 
 
@@ -33,7 +36,10 @@ def up(
     host: HostOption = None,
     port: PortOption = None,
     admin_port: AdminPortOption = None,
+    grpc_port: GrpcPortOption = None,
     api_keys: KeysOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
     insecure: InsecureOption = False,
     output: OutputOption = Output.table,
     state_dir: StateDirOption = DEFAULT_STATE_DIR,
@@ -59,6 +65,9 @@ def up(
         port=port,
         admin_port=admin_port,
         api_keys=api_keys,
+        grpc_port=grpc_port,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
     )
     settings = settings_of(wanted, wishes, detached=detach)
     if detach:

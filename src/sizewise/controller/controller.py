@@ -89,6 +89,7 @@ class Controller:
         self.drain_s = 30.0
         self._journal = Journal(parts.state)
         self.data_url = ""
+        self.grpc_address = ""
         self.admin_url = ""
         self._published: dict[str, ModelRoute] = {}
         self._stepping = asyncio.Lock()

@@ -23,6 +23,8 @@ class Holder:
     admin_url: str = ""
     """Empty while it starts."""
     data_url: str = ""
+    grpc_address: str = ""
+    """Host and port; empty without gRPC."""
 
 
 def prepare_state_dir(state_dir: Path) -> None:

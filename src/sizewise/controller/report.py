@@ -106,6 +106,8 @@ class Status:
     machine: MachineStatus
     processes: tuple[ProcessStatus, ...]
     data_url: str = ""
+    grpc_address: str = ""
+    """Host and port; empty without gRPC."""
     admin_url: str = ""
     pid: int = 0
     """Of the controller."""

@@ -9,6 +9,7 @@ from sizewise.controller.yaml_values import Value, compose
 from sizewise.core.fleet import Isolation, ScalingPolicy
 from sizewise.core.slo import Slo
 from sizewise.protocols.backend import CommandSpec
+from sizewise.protocols.certificates import TlsFiles
 from sizewise.protocols.errors import UsageError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -76,6 +77,10 @@ class ServingSpec:
     """Names besides loopback ones that a request's Host header may carry."""
     api_keys: str | None = None
     """File with one SHA-256 of an API key per line; None asks for no key."""
+    tls: TlsFiles | None = None
+    """None: plain HTTP and gRPC, as behind a proxy or on loopback."""
+    grpc_port: int | None = None
+    """Port of the Open Inference Protocol over gRPC; 0 takes a free one; None: no gRPC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,18 +223,34 @@ def _machine(value: Value) -> MachineSpec:
 
 
 def _serving(value: Value, base: Path) -> ServingSpec:
-    keys = value.section(("host", "port", "admin_port", "allowed_hosts", "api_keys"))
+    keys = value.section(("host", "port", "admin_port", "grpc_port", "allowed_hosts", "api_keys", "tls"))
     default = ServingSpec()
     port = keys["port"].integer(0, 65535) if "port" in keys else default.port
     admin_port = keys["admin_port"].integer(0, 65535) if "admin_port" in keys else default.admin_port
     if port == admin_port != 0:
         given = keys.get("admin_port") or keys["port"]
         raise given.fail(f"port and admin_port are both {port}", "give two different ports")
+    grpc_port = keys["grpc_port"].integer(0, 65535) if "grpc_port" in keys else None
+    if grpc_port and grpc_port in {port, admin_port}:
+        raise keys["grpc_port"].fail(f"{grpc_port} is another port's", "give three different ports")
     hosts = keys["allowed_hosts"].items("give a list of host names") if "allowed_hosts" in keys else ()
     return ServingSpec(
         host=keys["host"].text("give an address such as 127.0.0.1") if "host" in keys else default.host,
         port=port,
         admin_port=admin_port,
         allowed_hosts=tuple(host.text("give a host name") for host in hosts),
-        api_keys=str((base / keys["api_keys"].text("give a file")).absolute()) if "api_keys" in keys else None,
+        api_keys=_file(keys["api_keys"], base) if "api_keys" in keys else None,
+        tls=_tls(keys["tls"], base) if "tls" in keys else None,
+        grpc_port=grpc_port,
     )
+
+
+def _tls(value: Value, base: Path) -> TlsFiles:
+    keys = value.section(("cert", "key"))
+    if len(keys) != 2:
+        raise value.fail("needs both cert and key", "give two PEM files")
+    return TlsFiles(cert=_file(keys["cert"], base), key=_file(keys["key"], base))
+
+
+def _file(value: Value, base: Path) -> str:
+    return str((base / value.text("give a file")).absolute())

@@ -48,6 +48,7 @@ def fleet_status(controller: "Controller", now_s: float, now_unix_s: float) -> S
             for p in snapshot.processes
         ),
         data_url=controller.data_url,
+        grpc_address=controller.grpc_address,
         admin_url=controller.admin_url,
         pid=os.getpid(),
         version=VERSION,

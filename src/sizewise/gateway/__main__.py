@@ -16,17 +16,17 @@ import setproctitle
 import uvloop
 
 from sizewise.core.units import parse_bytes
-from sizewise.gateway.connection import Connection
 from sizewise.gateway.control import Control
 from sizewise.gateway.gateway import Config, Gateway
 from sizewise.gateway.head import Access
 from sizewise.gateway.keys import ApiKeys
 from sizewise.gateway.limits import Limits
+from sizewise.gateway.listening import listen
+from sizewise.protocols.certificates import Certificate, TlsFiles
+from sizewise.protocols.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 4096
-"""asyncio tells the kernel again when it starts to serve; its own default would shrink what the keeper set."""
 SPARE_DESCRIPTORS = 256
 """For replicas, control connections and files."""
 GC_THRESHOLD = 20_000
@@ -39,11 +39,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     listener = socket.socket(fileno=arguments.fd)
     listener.setblocking(False)
+    try:
+        certificate = _certificate(arguments)
+    except UsageError as error:
+        log.error("%s", error)
+        return 2
     config = Config(
         run_dir=arguments.run_dir,
         access=Access.of(ApiKeys(arguments.api_keys), arguments.allowed_host),
         limits=_limits(arguments),
         server_name=arguments.server_name,
+        certificate=certificate,
     )
     uvloop.run(serve(config, listener))
     return 0
@@ -58,11 +64,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--server-name", default="sizewise", help="name in the server metadata")
     parser.add_argument("--allowed-host", action="append", default=[], help="name that Host may carry; * for any")
     parser.add_argument("--api-keys", type=Path, help="file with one SHA-256 per line; without it no key is asked for")
+    parser.add_argument("--tls-cert", help="certificate with its chain, PEM; with it the data port speaks TLS")
+    parser.add_argument("--tls-key", help="its key, PEM")
     parser.add_argument("--max-body-bytes", type=parse_bytes, default=defaults.body_bytes)
     parser.add_argument("--max-buffered-bytes", type=parse_bytes, default=defaults.buffered_bytes)
     parser.add_argument("--max-connections", type=int, default=defaults.connections)
     parser.add_argument("--drain-s", type=float, default=defaults.drain_s, help="after SIGTERM")
     return parser
+
+
+def _certificate(arguments: argparse.Namespace) -> Certificate | None:
+    if arguments.tls_cert is None:
+        return None
+    return Certificate(TlsFiles(cert=arguments.tls_cert, key=arguments.tls_key or arguments.tls_cert))
 
 
 def _limits(arguments: argparse.Namespace) -> Limits:
@@ -95,7 +109,7 @@ async def serve(config: Config, listener: socket.socket) -> None:
     gateway.start()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
-    serving = asyncio.ensure_future(_accept(gateway, listener))
+    serving = asyncio.ensure_future(listen(gateway, listener))
     try:
         await ended.wait()
         serving.cancel()
@@ -107,19 +121,6 @@ async def serve(config: Config, listener: socket.socket) -> None:
     finally:
         gateway.stop()
         await control.server.close()
-
-
-async def _accept(gateway: Gateway, listener: socket.socket) -> None:
-    """Take connections from the first routes on; before, they wait in the kernel."""
-    await gateway.routed.wait()
-    # A duplicate: closing the server must not close what take_listener hands out
-    server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(gateway), sock=listener.dup(), backlog=BACKLOG
-    )
-    try:
-        await asyncio.get_running_loop().create_future()
-    finally:
-        server.close()
 
 
 if __name__ == "__main__":

@@ -82,8 +82,9 @@ class Api:
     def _split(self, x: Exchange) -> None:
         """Path and query; of a target in absolute form, as proxies send it, the host is judged like ``Host``."""
         target = x.url
-        if target[:7].lower() == b"http://":
-            authority, slash, rest = target[7:].partition(b"/")
+        scheme, mark, after = target.partition(b"://")
+        if mark and scheme.lower() in {b"http", b"https"}:
+            authority, slash, rest = after.partition(b"/")
             if not self._gateway.access.serves(authority):
                 raise NoSuchAddressError(403, "this host is not served: use a loopback address or configure it")
             target = slash + rest or b"/"

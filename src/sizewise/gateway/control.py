@@ -62,6 +62,7 @@ class Control:
             "at_s": now_s,
             "models": [model.report() for model in gateway.models.values()],
             "connections": len(gateway.connections),
+            "tls": gateway.config.certificate is not None,
             "replicas": {name: replica.figures(now_s) for name, replica in gateway.replicas.items()},
         }
 

@@ -47,7 +47,7 @@ def request_head(x: Exchange) -> bytes:
     lines += (
         b"X-Forwarded-For: %b" % _client_of(x),
         b"X-Forwarded-Host: %b" % host,
-        b"X-Forwarded-Proto: http",
+        b"X-Forwarded-Proto: https" if _is_secure(x) else b"X-Forwarded-Proto: http",
         b"X-Forwarded-Prefix: %b" % x.prefix,
     )
     return b"\r\n".join(lines) + b"\r\n\r\n"
@@ -96,6 +96,10 @@ def _named_by_connection(headers: Iterable[Header]) -> frozenset[bytes]:
     # These are never the next hop's business alone; naming them would be a way to strip them
     kept = {b"host", b"content-length", b"authorization", b"content-type"}
     return frozenset(part.strip().lower() for value in listed for part in value.split(b",")) - kept
+
+
+def _is_secure(x: Exchange) -> bool:
+    return x.connection.transport.get_extra_info("sslcontext") is not None
 
 
 def _client_of(x: Exchange) -> bytes:

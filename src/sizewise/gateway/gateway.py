@@ -24,6 +24,7 @@ from sizewise.gateway.patience import look
 from sizewise.gateway.proxy import PortReplica
 from sizewise.gateway.replica import Replica
 from sizewise.gateway.routes import ReplicaRoute, model_route, replica_route
+from sizewise.protocols.certificates import Certificate
 from sizewise.protocols.frames import DEFAULT_MAX_BODY_BYTES, Encoding
 from sizewise.system.memory import give_back_memory, rss_anon_bytes
 
@@ -43,6 +44,8 @@ class Config:
     access: Access
     limits: Limits = field(default_factory=Limits)
     server_name: str = "sizewise"
+    certificate: Certificate | None = None
+    """None: the data port speaks plain HTTP."""
 
 
 class Gateway:
@@ -246,6 +249,8 @@ class Gateway:
         if self._ticks % TICKS_PER_LOOK == 0:
             DATES.renew(time.time())
             self.access.keys.refresh()
+            if self.config.certificate is not None:
+                self.config.certificate.refresh()
             self.look_after_clients(now_s)
             self._give_back()
         if self._idle_waiters and not self.in_flight:

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from setproctitle import setproctitle
@@ -29,6 +30,7 @@ from sizewise.controller.view import Budget
 from sizewise.controller.weigher import FileWeigher
 from sizewise.core.units import MIB
 from sizewise.profiling.measure import Bench
+from sizewise.protocols.certificates import server_context
 from sizewise.protocols.clock import SystemClock
 from sizewise.protocols.errors import UsageError
 from sizewise.server.admin import build_api
@@ -82,6 +84,7 @@ async def run_controller(settings: ControllerSettings, on_started: OnStarted | N
     """
     state_dir = settings.state_dir.absolute()
     _check_address(settings)
+    _check_parts(settings.serving)
     prepare_state_dir(state_dir)
     lock = ControllerLock(state_dir)
     lock.acquire()
@@ -128,8 +131,8 @@ class _Installation:
         state = StateStore(self._state_dir / "state.db")
         try:
             controller = self._controller(backend, state)
-            host = f"[{info.host}]" if ":" in info.host else info.host
-            controller.data_url, controller.admin_url = f"http://{host}:{info.port}", url_of(listener)
+            controller.data_url, controller.grpc_address = info.data_url, info.grpc_address
+            controller.admin_url = url_of(listener)
             await controller.open()
             server = AdminServer(self._app(controller), listener)
             await self._serve(controller, server, on_started, adopted=info.adopted)
@@ -145,7 +148,12 @@ class _Installation:
         if self._stop.is_set():
             controller.request_shutdown(SHUTDOWN_DRAIN_S)
         await server.start()
-        holder = Holder(pid=os.getpid(), admin_url=controller.admin_url, data_url=controller.data_url)
+        holder = Holder(
+            pid=os.getpid(),
+            admin_url=controller.admin_url,
+            data_url=controller.data_url,
+            grpc_address=controller.grpc_address,
+        )
         self._lock.announce(holder)
         deciding = asyncio.ensure_future(controller.run())
         stopping = asyncio.ensure_future(controller.stopping.wait())
@@ -198,7 +206,12 @@ class _Installation:
         if serving.api_keys is not None:
             arguments.append(f"--api-keys={serving.api_keys}")
         return KeeperOptions(
-            state_dir=self._state_dir, host=serving.host, port=serving.port, gateway_arguments=tuple(arguments)
+            state_dir=self._state_dir,
+            host=serving.host,
+            port=serving.port,
+            gateway_arguments=tuple(arguments),
+            tls=serving.tls,
+            grpc_port=serving.grpc_port,
         )
 
     def _hello(self) -> Hello:
@@ -232,6 +245,14 @@ def _check_address(settings: ControllerSettings) -> None:
         raise UsageError(
             f"serving.host {serving.host} can be reached by others: set serving.api_keys, or start with --insecure"
         )
+
+
+def _check_parts(serving: ServingSpec) -> None:
+    """What the data plane would only find out later, and tell its log."""
+    if serving.tls is not None:
+        server_context(serving.tls)
+    if serving.grpc_port is not None and find_spec("grpc") is None:
+        raise UsageError("serving.grpc_port needs grpcio: run pip install 'sizewise[grpc]', or remove the key")
 
 
 def _log_to(path: Path) -> None:

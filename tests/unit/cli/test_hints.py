@@ -27,6 +27,8 @@ def test_a_hint_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "adopted": False,
         "difference": None,
         "data_url": "http://h",
+        "grpc_address": "",
+        "tls_cert": None,
         "admin_url": "http://h",
         "models": [],
     }

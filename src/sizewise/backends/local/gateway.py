@@ -15,6 +15,7 @@ from sizewise.backends.local.processes import Process, spawn
 from sizewise.backends.local.procfs import prefer_in_oom
 from sizewise.backends.local.waiting import first_of, until_connected
 from sizewise.protocols.backend import ModelRoute
+from sizewise.protocols.certificates import TlsFiles
 from sizewise.protocols.control import ControlClient
 from sizewise.protocols.errors import UnavailableError
 from sizewise.protocols.serde import to_jsonable
@@ -49,6 +50,7 @@ class GatewayCommand:
     run_dir: Path
     state_dir: Path
     arguments: tuple[str, ...] = ()
+    tls: TlsFiles | None = None
 
     @property
     def socket_path(self) -> Path:
@@ -56,7 +58,8 @@ class GatewayCommand:
 
     def argv(self, descriptor: int) -> list[str]:
         fixed = ["--run-dir", str(self.run_dir), "--fd", str(descriptor), "--state-dir", str(self.state_dir)]
-        return [sys.executable, "-P", "-m", "sizewise.gateway", *fixed, *self.arguments]
+        secure = [] if self.tls is None else ["--tls-cert", self.tls.cert, "--tls-key", self.tls.key]
+        return [sys.executable, "-P", "-m", "sizewise.gateway", *fixed, *secure, *self.arguments]
 
 
 class GatewayGuard:
@@ -68,6 +71,8 @@ class GatewayGuard:
         self.restarts = 0
         self.up = asyncio.Event()
         self.listener: socket.socket | None = None
+        self.tls = command.tls is not None
+        """Whether its port speaks TLS; one that was taken over may differ from the command."""
         self._command = command
         self._changed = changed
         self._client: ControlClient | None = None
@@ -94,7 +99,9 @@ class GatewayGuard:
         if self._client is None:
             return set()
         try:
-            return set((await self._client.call("traffic"))["replicas"])
+            traffic = await self._client.call("traffic")
+            self.tls = bool(traffic.get("tls"))
+            return set(traffic["replicas"])
         except (UnavailableError, KeyError):
             return set()
 
@@ -135,7 +142,8 @@ class GatewayGuard:
             self._client.close()
         if self.process is not None:
             await self.process.end(grace_s=grace_s)
-        self._command.socket_path.unlink(missing_ok=True)
+        for path in (self._command.socket_path, self._command.run_dir / "data.sock"):
+            path.unlink(missing_ok=True)
 
     async def _ask(self, op: str, timeout_s: float, **fields: Any) -> None:
         if self._client is None:
@@ -211,6 +219,7 @@ class GatewayGuard:
             log=self._command.state_dir / "logs" / "gateway.log",
             pass_fds=(descriptor,),
         )
+        self.tls = self._command.tls is not None
         prefer_in_oom(process.pid, OOM_SCORE)
         log.info("gateway %d started", process.pid)
         return process

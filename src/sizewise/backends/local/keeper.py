@@ -18,10 +18,12 @@ import orjson
 from setproctitle import setproctitle
 
 from sizewise.backends.local import procfs
+from sizewise.backends.local.grpc import GrpcCommand
 from sizewise.backends.local.operations import Operations
 from sizewise.backends.local.processes import become_subreaper
 from sizewise.backends.local.supervisor import Supervisor
 from sizewise.backends.local.warm import Folders
+from sizewise.protocols.certificates import TlsFiles
 from sizewise.protocols.control import ControlServer, make_run_dir
 from sizewise.protocols.errors import SizewiseError, UnavailableError
 
@@ -37,6 +39,8 @@ class KeeperArguments:
     host: str
     port: int
     gateway_arguments: tuple[str, ...] = ()
+    tls: TlsFiles | None = None
+    grpc_port: int | None = None
     stop: bool = False
     """Adopt what runs, end it, and end."""
     drain_s: float = SIGNAL_DRAIN_S
@@ -48,6 +52,9 @@ def parse(argv: list[str] | None = None) -> KeeperArguments:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080, help="0 for any free port")
     parser.add_argument("--gateway-argument", action="append", default=[], help="passed on to the gateway; repeatable")
+    parser.add_argument("--tls-cert", help="PEM; with it data port and gRPC port speak TLS")
+    parser.add_argument("--tls-key")
+    parser.add_argument("--grpc-port", type=int, help="0 for any free port; without it there is no gRPC")
     parser.add_argument("--stop", action="store_true", help="adopt what runs for this state folder, end it, and end")
     parser.add_argument("--drain-s", type=float, default=SIGNAL_DRAIN_S, help="bound for --stop and SIGTERM")
     found = parser.parse_args(argv)
@@ -56,6 +63,8 @@ def parse(argv: list[str] | None = None) -> KeeperArguments:
         host=found.host,
         port=found.port,
         gateway_arguments=tuple(found.gateway_argument),
+        tls=None if found.tls_cert is None else TlsFiles(cert=found.tls_cert, key=found.tls_key or found.tls_cert),
+        grpc_port=found.grpc_port,
         stop=found.stop,
         drain_s=found.drain_s,
     )
@@ -90,16 +99,28 @@ def take_lock(run_dir: Path) -> TextIO:
     return file
 
 
+def _grpc(arguments: KeeperArguments, folders: Folders) -> GrpcCommand | None:
+    if arguments.grpc_port is None:
+        return None
+    return GrpcCommand(
+        run_dir=folders.run_dir,
+        state_dir=folders.state_dir,
+        host=arguments.host,
+        port=arguments.grpc_port,
+        tls=arguments.tls,
+    )
+
+
 async def run(arguments: KeeperArguments, folders: Folders) -> None:
     finished = asyncio.Event()
-    supervisor = Supervisor(folders, gateway_arguments=arguments.gateway_arguments)
+    supervisor = Supervisor(folders, gateway_arguments=arguments.gateway_arguments, tls=arguments.tls)
     socket_path = folders.run_dir / "keeper.sock"
     if arguments.stop:
         socket_path.unlink(missing_ok=True)  # of a keeper that was killed
         await supervisor.adopt_to_end()
         await supervisor.shutdown(arguments.drain_s)
         return
-    await supervisor.begin(arguments.host, arguments.port)
+    await supervisor.begin(arguments.host, arguments.port, _grpc(arguments, folders))
     operations = Operations(supervisor, finished)
     server = ControlServer(socket_path, operations.handle)
     supervisor.publish = server.publish

@@ -13,6 +13,7 @@ from typing import Any
 
 from sizewise.backends.local.logs import last_line, open_log
 from sizewise.backends.local.processes import Process
+from sizewise.protocols.certificates import TlsFiles
 from sizewise.protocols.control import ControlClient, run_dir
 from sizewise.protocols.errors import UnavailableError
 
@@ -34,6 +35,19 @@ class KeeperOptions:
     """0: any free port; ``KeeperInfo.port`` tells which."""
     gateway_arguments: tuple[str, ...] = ()
     """Passed on to the gateway as they are."""
+    tls: TlsFiles | None = None
+    """Of data port and gRPC port."""
+    grpc_port: int | None = None
+    """0: any free port; None: no gRPC."""
+
+    def arguments(self) -> list[str]:
+        found = ["--host", self.host, "--port", str(self.port)]
+        found += [f"--gateway-argument={each}" for each in self.gateway_arguments]
+        if self.tls is not None:
+            found += ["--tls-cert", self.tls.cert, "--tls-key", self.tls.key]
+        if self.grpc_port is not None:
+            found += ["--grpc-port", str(self.grpc_port)]
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +58,22 @@ class KeeperInfo:
     version: str
     adopted: bool
     """It lived before, or found a data plane that did."""
+    tls: bool = False
+    """The data port and the gRPC port speak TLS."""
+    grpc_port: int | None = None
+
+    @property
+    def data_url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{self._host}:{self.port}"
+
+    @property
+    def grpc_address(self) -> str:
+        """Host and port; empty without gRPC."""
+        return "" if self.grpc_port is None else f"{self._host}:{self.grpc_port}"
+
+    @property
+    def _host(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +125,13 @@ async def connect_keeper(state_dir: Path, hello: Hello | None = None) -> tuple[C
         client.close()
         raise
     info = KeeperInfo(
-        pid=answer["pid"], host=answer["host"], port=answer["port"], version=answer["version"], adopted=True
+        pid=answer["pid"],
+        host=answer["host"],
+        port=answer["port"],
+        version=answer["version"],
+        adopted=True,
+        tls=bool(answer.get("tls")),
+        grpc_port=answer.get("grpc_port"),
     )
     return client, info
 
@@ -107,10 +143,8 @@ async def ensure_keeper(options: KeeperOptions, hello: Hello | None = None) -> t
     """
     with contextlib.suppress(UnavailableError):
         return await connect_keeper(options.state_dir, hello)
-    arguments = ["--host", options.host, "--port", str(options.port)]
-    arguments += [f"--gateway-argument={each}" for each in options.gateway_arguments]
     adopts = data_plane_lives(options.state_dir)
-    keeper = start_detached(options.state_dir, arguments)
+    keeper = start_detached(options.state_dir, options.arguments())
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
             client, info = await _until_answering(keeper, options.state_dir, hello)

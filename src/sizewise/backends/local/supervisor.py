@@ -12,6 +12,8 @@ from typing import Any
 from sizewise.backends.local.command import CommandRecord
 from sizewise.backends.local.desired import Desired
 from sizewise.backends.local.gateway import END_GRACE_S, GatewayCommand, GatewayGuard
+from sizewise.backends.local.grpc import SOCKET as GRPC_SOCKET
+from sizewise.backends.local.grpc import GrpcCommand, GrpcGuard
 from sizewise.backends.local.listener import address_of, bind, take_over
 from sizewise.backends.local.processes import reap_strays
 from sizewise.backends.local.replica import OomWatch, Replica, Surroundings
@@ -26,6 +28,7 @@ from sizewise.protocols.backend import (
     StopReplica,
     WithdrawModel,
 )
+from sizewise.protocols.certificates import TlsFiles
 from sizewise.protocols.control import Message
 from sizewise.protocols.serde import loads
 
@@ -40,14 +43,19 @@ PRESTARTED = frozenset({"onnx"})
 class Supervisor:
     """``begin`` or ``adopt_to_end`` first; then ``apply``, ``drain``, ``shutdown``."""
 
-    def __init__(self, folders: Folders, *, gateway_arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folders: Folders, *, gateway_arguments: tuple[str, ...] = (), tls: TlsFiles | None = None
+    ) -> None:
         self.folders = folders
         self.desired = Desired()
         self.replicas: dict[str, Replica] = {}
         """Those that exist, draining ones included."""
         self.warm = WarmParents(folders)
-        command = GatewayCommand(run_dir=folders.run_dir, state_dir=folders.state_dir, arguments=gateway_arguments)
+        command = GatewayCommand(
+            run_dir=folders.run_dir, state_dir=folders.state_dir, arguments=gateway_arguments, tls=tls
+        )
         self.gateway = GatewayGuard(command, self._gateway_changed)
+        self.grpc = GrpcGuard(folders.run_dir / GRPC_SOCKET, lambda detail: log.info("gRPC front %s", detail))
         self.publish: Callable[[Message], None] = lambda _: None
         self.hurried = asyncio.Event()
         """Nobody waits for requests in flight any more."""
@@ -61,7 +69,7 @@ class Supervisor:
     def _desired_path(self) -> Path:
         return self.folders.run_dir / "desired.json"
 
-    async def begin(self, host: str, port: int) -> None:
+    async def begin(self, host: str, port: int, grpc: GrpcCommand | None = None) -> None:
         """Take over what runs, or begin anew. Raises UnavailableError when the port cannot be had."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
         gateway_socket = self.folders.run_dir / "gateway.sock"
@@ -73,6 +81,8 @@ class Supervisor:
         await self.gateway.adopt()
         await self.warm.adopt()
         await self._adopt_replicas()
+        await self.grpc.adopt()
+        await self.grpc.start(grpc)
         self.gateway.start(listener)
         self._prestart()
 
@@ -81,18 +91,22 @@ class Supervisor:
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
         await self.gateway.adopt()
         await self.warm.adopt()
+        await self.grpc.adopt()
         await self._adopt_replicas()
 
     def identity(self, version: str) -> dict[str, Any]:
         host, port = address_of(self.gateway.listener) if self.gateway.listener else ("", 0)
         state_dir = str(self.folders.state_dir)
-        return {"pid": os.getpid(), "host": host, "port": port, "version": version, "state_dir": state_dir}
+        found = {"pid": os.getpid(), "host": host, "port": port, "version": version, "state_dir": state_dir}
+        return {**found, "tls": self.gateway.tls, "grpc_port": self.grpc.port}
 
     def processes(self) -> list[ProcessObserved]:
         """All but the controller, without memory."""
         found = [ProcessObserved(role="keeper", pid=os.getpid())]
         if self.gateway.process is not None:
             found.append(ProcessObserved(role="gateway", pid=self.gateway.process.pid))
+        if self.grpc.process is not None:
+            found.append(ProcessObserved(role="grpc", pid=self.grpc.process.pid))
         for runtime, parent in self.warm.parents.items():
             if parent.process is not None and not parent.process.exited.is_set():
                 found.append(ProcessObserved(role="warm", pid=parent.process.pid, model=runtime))
@@ -131,6 +145,7 @@ class Supervisor:
             replica.stop(min(drain_s, 1.0))  # nothing is in flight any more, or its time is over
         await asyncio.gather(*(replica.gone.wait() for replica in tuple(self.replicas.values())))
         await self.warm.close()
+        await self.grpc.close(grace_s=min(drain_s, END_GRACE_S))
         await self.gateway.close(grace_s=min(drain_s, END_GRACE_S))
         if self.gateway.listener is not None:
             self.gateway.listener.close()
