@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         BenchOptions,
         BenchReport,
         Client,
+        Comparison,
         ProfileOptions,
         Report,
         bench,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         down,
         logs,
         profile,
+        simulate,
     )
     from sizewise.protocols.errors import SizewiseError
 
@@ -30,6 +32,7 @@ __all__ = [
     "BenchOptions",
     "BenchReport",
     "Client",
+    "Comparison",
     "ProfileOptions",
     "Report",
     "SizewiseError",
@@ -40,6 +43,7 @@ __all__ = [
     "down",
     "logs",
     "profile",
+    "simulate",
 ]
 
 __version__ = VERSION

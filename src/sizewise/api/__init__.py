@@ -3,6 +3,7 @@
 from sizewise.api.bench import bench
 from sizewise.api.client import AdminError, Client, connect
 from sizewise.api.logs import LogLine, logs
+from sizewise.api.simulate import Comparison, simulate
 from sizewise.api.system import down
 from sizewise.api.weigh import ProfileOptions, convert, profile
 from sizewise.formats.convert import ConvertReport, UntrustedTypesError
@@ -14,6 +15,7 @@ __all__ = [
     "BenchOptions",
     "BenchReport",
     "Client",
+    "Comparison",
     "ConvertReport",
     "LogLine",
     "ProfileOptions",
@@ -25,4 +27,5 @@ __all__ = [
     "down",
     "logs",
     "profile",
+    "simulate",
 ]

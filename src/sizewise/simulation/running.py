@@ -179,7 +179,9 @@ def run_policy(scenario: Scenario, policy: PolicyChoice, *, tell: Tell = lambda 
         changes = _run_incumbent(scenario, policy, world, end_s=workload.end_s, watch=watch)
         decisions = [(c.at_s, names[c.model], c.desired, render(c.reason)) for c in changes]
     pools.advance_all(workload.end_s)
-    return _outcome(policy, world, names, end_s=workload.end_s, curves=curves, decisions=decisions)
+    outcome = _outcome(policy, world, names, end_s=workload.end_s, curves=curves, decisions=decisions)
+    outcome.cost_usd += outcome.replica_seconds * scenario.capacity.replica_usd_per_h / 3600
+    return outcome
 
 
 def _first_replicas(scenario: Scenario, policy: PolicyChoice) -> int:

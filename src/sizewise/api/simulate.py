@@ -1,0 +1,84 @@
+"""Replaying a trace through Sizewise and through other autoscalers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sizewise.protocols.errors import RuntimeMissingError
+
+if TYPE_CHECKING:
+    from sizewise.simulation.comparing import Compared, OnProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What each policy did. Rows are plain values; ``compared`` holds everything."""
+
+    compared: "Compared"
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return iter(self.rows())
+
+    def rows(self) -> list[Mapping[str, Any]]:
+        """One row a policy, with the figures of ``sizewise simulate -o json``."""
+        from sizewise.simulation.figures import figures
+
+        return [figures(outcome) for outcome in self.compared.outcomes]
+
+    def timeline(self) -> list[Mapping[str, Any]]:
+        """Replicas over time: ``policy, at_s, ready, loading``."""
+        return [
+            {"policy": outcome.label, "at_s": at_s, "ready": ready, "loading": loading}
+            for outcome in self.compared.outcomes
+            for at_s, ready, loading in zip(
+                outcome.curves.at_s, outcome.curves.ready, outcome.curves.loading, strict=True
+            )
+        ]
+
+    def models(self) -> list[Mapping[str, Any]]:
+        """``policy, model, requests, served, attainment``."""
+        return [
+            {"policy": outcome.label, "model": name, **row}
+            for outcome in self.compared.outcomes
+            for name, row in outcome.by_model.items()
+        ]
+
+    def decisions(self) -> list[Mapping[str, Any]]:
+        """Those that changed something: ``policy, at_s, model, desired, reason``."""
+        return [
+            {"policy": outcome.label, "at_s": at_s, "model": model, "desired": desired, "reason": reason}
+            for outcome in self.compared.outcomes
+            for at_s, model, desired, reason in outcome.decisions
+        ]
+
+    def frame(self, of: str = "rows") -> Any:
+        """``rows``, ``timeline``, ``models`` or ``decisions`` as a pandas frame. Raises RuntimeMissingError."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise RuntimeMissingError("pandas", "notebook") from None
+        tables = {"rows": self.rows, "timeline": self.timeline, "models": self.models, "decisions": self.decisions}
+        return pd.DataFrame(tables[of]())
+
+
+def simulate(
+    scenario: str | Path,
+    *,
+    policies: Sequence[str] | None = None,
+    seed: int | None = None,
+    on_progress: "OnProgress" = lambda _name, _share: None,
+) -> Comparison:
+    """What Sizewise and other autoscalers would have done in the scenario of a YAML file.
+
+    ``policies`` such as ``["sizewise", "hpa:calibrated"]`` stand in for those of the file. Raises SpecError and
+    UsageError for whatever is wrong in it or in its trace. Several policies run in processes of their own.
+    """
+    from sizewise.simulation.comparing import compare
+    from sizewise.simulation.parsing import choice, load_scenario
+
+    read = load_scenario(Path(scenario))
+    if seed is not None:
+        read = replace(read, seed=seed)
+    chosen = None if policies is None else [choice(name) for name in policies]
+    return Comparison(compare(read, chosen, on_progress=on_progress))

@@ -1,0 +1,23 @@
+"""The figures of a comparison, as everybody prints them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sizewise.simulation.comparing import Compared
+from sizewise.simulation.running import Outcome
+
+FIGURES = (
+    *("policy", "mode", "requests", "served", "shed", "failed", "in_flight"),
+    *("attainment_requests", "attainment_model_minutes"),
+    *("p50_s", "p95_s", "p99_s", "replica_seconds", "mean_replicas", "peak_replicas", "memory_byte_seconds"),
+    *("cost_usd", "cold_starts", "cold_seconds", "scale_changes", "bound_cost", "cost_to_bound"),
+)
+
+
+def figures(outcome: Outcome) -> Mapping[str, Any]:
+    """One policy. ``bound_cost`` is None while nothing bounds the scenario."""
+    return {name: getattr(outcome, name, None) for name in FIGURES}
+
+
+def as_json(compared: Compared) -> dict[str, Any]:
+    return {"policies": [figures(outcome) for outcome in compared.outcomes]}
