@@ -124,11 +124,21 @@ class Sizewise:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def cli(self, *args: str) -> str:
-        command = [sys.executable, "-m", "sizewise", *args, "--state-dir", str(self.state)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = self._run(*args)
         if done.returncode:
             sys.exit(f"{' '.join(args)}: {done.stderr or done.stdout}")
         return done.stdout
+
+    def bench(self, *args: str) -> str:
+        """A report of `sizewise bench` as JSON, also where the generator calls itself the limit."""
+        done = self._run("bench", *args, "-o", "json")
+        if not done.stdout.startswith("{"):
+            sys.exit(f"bench {' '.join(args)}: {done.stderr}")
+        return done.stdout
+
+    def _run(self, *args: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "sizewise", *args, "--state-dir", str(self.state)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = json.loads(self.cli("status", "-o", "json"))

@@ -29,7 +29,7 @@ def deploy(
     timeout_s: Annotated[float | None, typer.Option(help="Deadline of a request that names none.")] = None,
     max_queue: Annotated[int | None, typer.Option(help="Requests that may wait.")] = None,
     hold_s: Annotated[float | None, typer.Option(help="How long a request waits for a sleeping model.")] = None,
-    isolation: Annotated[str | None, typer.Option(help="auto, or process: never share one with others.")] = None,
+    isolation: Annotated[str | None, typer.Option(help="auto; process: never shared; inline: in the gateway.")] = None,
     allow_code: Annotated[bool, typer.Option("--allow-code", help="The model is code: run it with my rights.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when this version serves.")] = False,
     output: OutputOption = Output.table,

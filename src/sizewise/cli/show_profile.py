@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sizewise.cli.printing import table
 from sizewise.cli.show_explain import figure_text
 from sizewise.cli.show_status import NARROW
+from sizewise.core.inline import why_not_inline
 from sizewise.core.profiles import ModelFacts, ModelProfile
 from sizewise.core.units import format_bytes, format_seconds
 from sizewise.profiling.report import Figure, Report
@@ -177,6 +178,8 @@ def _notes(found: Report) -> list[str]:
             f"per row, off by up to {found.line.worst:.0%}; decisions use the points"
         )
     profile = found.profile
+    if why_not_inline(profile.facts.runtime, profile) is None:
+        lines.append("  a call is short enough to run inside the gateway, if you trust the file: isolation: inline")
     if profile.measured_at_s is not None:
         at = datetime.fromtimestamp(profile.measured_at_s).astimezone()
         known = "measured before, " if found.reused else "measured "

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from sizewise.controller.records import ModelRecord, VersionRecord
 from sizewise.controller.spec import ModelSpec
 from sizewise.core.fleet import FleetDecision, ModelDecision, ModelView, ReplicaState
+from sizewise.core.inline import runs_inline
 from sizewise.core.profiles import ModelProfile
 from sizewise.core.reasons import render
 from sizewise.core.sizing import capacity_of
@@ -170,4 +171,5 @@ def replica_spec(
         self_check=record.candidate is not None and version.version == record.candidate.version,
         load_timeout_s=max(600.0, 20 * profile.load.total_s),
         command=version.command,
+        inline=runs_inline(record.wants.isolation, version.facts.runtime, profile),
     )

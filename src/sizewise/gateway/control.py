@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from sizewise.gateway.gateway import Gateway
 from sizewise.protocols.control import ControlServer, Message
 from sizewise.protocols.errors import NotFoundError, UsageError
@@ -28,6 +30,7 @@ class Control:
             "drain": self._drain,
             "traffic": self._traffic,
             "take_listener": self._take_listener,
+            "load_inline": self._load_inline,
         }
 
     async def start(self, gateway: Gateway, listener: socket.socket) -> None:
@@ -65,6 +68,14 @@ class Control:
             "tls": gateway.config.certificate is not None,
             "replicas": {name: replica.figures(now_s) for name, replica in gateway.replicas.items()},
         }
+
+    async def _load_inline(self, gateway: Gateway, message: Message) -> Message:
+        try:
+            report = await gateway.inline.load(message["replica_id"], orjson.dumps(message["load"]))
+        except Exception as error:
+            words = " ".join(str(error).split()) or type(error).__name__
+            return {"error": words}
+        return {"report": report}
 
     async def _take_listener(self, _: Gateway, __: Message) -> Message:
         if self._listener is None:

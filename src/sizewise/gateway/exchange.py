@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sizewise.gateway.answers import JSON, error_body, head, json_body
+from sizewise.gateway.answers import BINARY, DATES, JSON, error_body, head, json_body
 from sizewise.gateway.head import Facts, Header
 
 if TYPE_CHECKING:
@@ -118,6 +118,15 @@ class Exchange:
         """Answer whole. HEAD gets the head only, with the length that GET would have."""
         start = head(status, len(body), kind=kind, extra=self.closing_headers() + extra)
         self.connection.answer(self, start if self.method == b"HEAD" else start + body)
+
+    def head_of_result(self, status: int, length: int, *, binary: bool, json_bytes: int) -> bytes:
+        """What goes before the body that a model gave."""
+        if status == 200 and not binary and self.http_11 and not self.last:
+            return DATES.json_ok + b"%d\r\n\r\n" % length
+        extra = self.closing_headers()
+        if binary:
+            extra += b"Inference-Header-Content-Length: %d\r\n" % json_bytes
+        return head(status, length, kind=BINARY if binary else JSON, extra=extra)
 
     def reply(self, value: Any, status: int = 200) -> None:
         self.answer(status, json_body(value))

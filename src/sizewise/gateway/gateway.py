@@ -17,6 +17,7 @@ from sizewise.gateway.api import Api
 from sizewise.gateway.connection import Connection
 from sizewise.gateway.exchange import Exchange
 from sizewise.gateway.head import Access
+from sizewise.gateway.inline import Inline, InlineReplica
 from sizewise.gateway.limits import Limits
 from sizewise.gateway.link import FrameReplica
 from sizewise.gateway.model import Model
@@ -61,6 +62,8 @@ class Gateway:
         self.replicas: dict[str, Replica] = {}
         """As the routes have them."""
         self.routes: dict[str, ReplicaRoute] = {}
+        self.inline = Inline()
+        """Models in this process, told by the keeper."""
         self.hot_paths: dict[bytes, HotPath] = {}
         """Targets of the commonest requests, as they come over the wire."""
         self.connections: set[Connection] = set()
@@ -144,6 +147,8 @@ class Gateway:
 
     def _new_replica(self, replica_id: str, route: ReplicaRoute) -> Replica:
         most = route.max_outstanding
+        if route.inline:
+            return InlineReplica(replica_id, self.inline, version=route.version, max_outstanding=most)
         if route.port is not None:
             return PortReplica(replica_id, route.port, version=route.version, max_outstanding=most)
         # A socket is named within the run folder; joining leaves an absolute path as it is

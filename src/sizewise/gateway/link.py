@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import orjson
 
-from sizewise.gateway.answers import BINARY, DATES, JSON, head
 from sizewise.gateway.exchange import Exchange
 from sizewise.gateway.replica import Replica
 from sizewise.protocols.frames import (
@@ -169,17 +168,11 @@ class FrameReplica(Replica, asyncio.Protocol):
         if fields[3] & _LEAD:
             model.traffic.batch(fields[10], fields[6] / 1e9)
         model.settle(x, status, now_s)
-        if status == 200 and encoding != _V2_BINARY and x.http_11 and not x.last:
-            start = DATES.json_ok + b"%d\r\n\r\n" % length
-        else:
-            if not 200 <= status <= 599:  # no client could read such an answer
-                log.error("replica %s: answers with status %d", self.replica_id, status)
-                x.fail(500, f"the model answered with status {status}, which does not exist")
-                return
-            extra = x.closing_headers()
-            if encoding == _V2_BINARY:
-                extra += b"Inference-Header-Content-Length: %d\r\n" % json_bytes
-            start = head(status, length, kind=BINARY if encoding == _V2_BINARY else JSON, extra=extra)
+        if not 200 <= status <= 599:  # no client could read such an answer
+            log.error("replica %s: answers with status %d", self.replica_id, status)
+            x.fail(500, f"the model answered with status {status}, which does not exist")
+            return
+        start = x.head_of_result(status, length, binary=encoding == _V2_BINARY, json_bytes=json_bytes)
         x.connection.answer(x, start + body if isinstance(body, bytes) else [start, *body])
 
     def _collect(self, data: bytes, now_s: float) -> bytes:

@@ -12,12 +12,14 @@ _ROUTE_FIELDS = frozenset(field.name for field in fields(ModelRoute))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaRoute:
-    """Where a ready replica listens: on a Unix socket in the run folder, or on a local port."""
+    """Where a ready replica listens: on a Unix socket in the run folder, on a local port, or nowhere (inline)."""
 
     model: str
     version: str
     socket: str | None = None
     port: int | None = None
+    inline: bool = False
+    """In this process: ``load_inline`` went before."""
     max_outstanding: int = 64
 
 
@@ -36,6 +38,7 @@ def replica_route(value: Mapping[str, Any]) -> ReplicaRoute:
         version=value["version"],
         socket=None if socket is None else str(socket),
         port=None if port is None else int(port),
+        inline=bool(value.get("inline")),
         max_outstanding=int(value.get("max_outstanding") or 64),
     )
 

@@ -45,6 +45,8 @@ class ReplicaSpec:
     """Fail the load when an answer to synthetic input cannot be computed."""
     load_timeout_s: float = 600.0
     command: CommandSpec | None = None
+    inline: bool = False
+    """In the gateway's own process, as long as that has not died with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ class DeployBody(BaseModel):
     timeout_s: float | None = None
     max_queue: int | None = None
     hold_s: float | None = None
-    isolation: str | None = Field(None, description="auto or process: whether it may share a process with others.")
+    isolation: str | None = Field(None, description="auto, process or inline: may it share a process?")
     allow_code: bool = Field(False, description="The model is code and may run with the controller's rights.")
     proof: str | None = Field(None, description="Shows that the caller owns the state directory; needed for code.")
 

@@ -124,7 +124,6 @@ def test_the_annotated_example_names_every_key() -> None:
             "models.a.isolation: alone is none of them: give one of auto, process, inline",
             id="isolation",
         ),
-        pytest.param("models: {a: {uri: x, isolation: inline}}", "inline is not available yet: give", id="inline"),
         pytest.param("machine: {memory: 4XB}", "1: machine.memory: '4XB' is not a size", id="size"),
         pytest.param("machine: {memory: 0}", "machine.memory: is zero", id="no memory"),
         pytest.param("machine: {cpus: -1}", "machine.cpus: -1 is out of range", id="cpus"),

@@ -30,6 +30,11 @@ class Body(Protocol):
     port: int | None
 
     @property
+    def pid(self) -> int | None:
+        """Of a process that holds nothing else."""
+        ...
+
+    @property
     def route(self) -> dict[str, Any]:
         """Where the gateway finds it: ``{"socket": path}`` or ``{"port": number}``."""
         ...
@@ -94,6 +99,10 @@ class ForkedBody:
         except ProcessLookupError:
             link.close()
             return None
+
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid
 
     @property
     def route(self) -> dict[str, Any]:

@@ -112,6 +112,10 @@ class CommandBody:
         return None
 
     @property
+    def pid(self) -> int | None:
+        return self.process.pid
+
+    @property
     def route(self) -> dict[str, Any]:
         return {"port": self.port}
 

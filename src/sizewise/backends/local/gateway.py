@@ -69,6 +69,8 @@ class GatewayGuard:
         self.routes = Routes()
         self.process: Process | None = None
         self.restarts = 0
+        self.died_with: set[str] = set()
+        """Models that were inside a gateway that died: they stay out of it for as long as this keeper lives."""
         self.up = asyncio.Event()
         self.listener: socket.socket | None = None
         self.tls = command.tls is not None
@@ -124,6 +126,13 @@ class GatewayGuard:
     async def remove_replica(self, replica_id: str) -> None:
         if self.routes.replicas.pop(replica_id, None) is not None:
             await self._tell(models={}, replicas={replica_id: None})
+
+    async def load_inline(self, replica_id: str, load: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """What the gateway says of a model that it is to hold. Raises UnavailableError."""
+        if self._client is None:
+            raise UnavailableError("the gateway is not there")
+        message = {"op": "load_inline", "replica_id": replica_id, "load": load}
+        return await self._client.request(message, timeout_s=timeout_s)
 
     async def drain_replica(self, replica_id: str, timeout_s: float) -> None:
         """Returns when nothing is outstanding at the replica, the time is over, or there is no gateway to ask."""
@@ -186,9 +195,15 @@ class GatewayGuard:
                 log.warning("gateway %d ended: %s", self.process.pid, self.process.status or "status unknown")
                 self.process = None
                 self.restarts += 1
+                self._forget_inline()
                 self._changed("down")
             if self.process is None:
                 await asyncio.sleep(backoff.next_s(ready_for_s=loop.time() - began_s))
+
+    def _forget_inline(self) -> None:
+        """What was inside went with it; the next gateway must not look for it."""
+        replicas = self.routes.replicas
+        self.routes.replicas = {each: route for each, route in replicas.items() if not route.get("inline")}
 
     async def _connected(self) -> tuple[Process, ControlClient]:
         """A gateway that has been told everything: the one that lives, or a new one."""

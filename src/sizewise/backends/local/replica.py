@@ -11,6 +11,7 @@ from sizewise.backends.local.backoff import Backoff
 from sizewise.backends.local.body import Body, ForkedBody
 from sizewise.backends.local.command import CommandBody
 from sizewise.backends.local.gateway import GatewayGuard, ReplicaRoute
+from sizewise.backends.local.inline import InlineBody
 from sizewise.backends.local.link import LoadFailedError
 from sizewise.backends.local.waiting import first_of
 from sizewise.backends.local.warm import Folders, WarmParents
@@ -78,8 +79,11 @@ class Replica:
     async def adopt(self) -> bool:
         """Take over the process that runs under this id already; call before ``start``."""
         folders = self._around.folders
+        gateway = self._around.gateway
         if self.spec.command is not None:
             self.body = CommandBody.adopt(self.spec, folders)
+        elif self.spec.inline and gateway.process is not None and self.spec.replica_id in await gateway.routed():
+            self.body = InlineBody(self.spec, gateway, gateway.process)
         elif (body := await ForkedBody.adopt(self.spec, folders)) is not None:
             body.parent = self._around.warm.parent_of(self.spec.replica_id)
             self.body = body
@@ -102,7 +106,7 @@ class Replica:
             model=self.spec.model,
             version=self.spec.version,
             state=self.state,
-            pid=body.process.pid if body is not None else None,
+            pid=body.pid if body is not None else None,
             since_s=self._since_s,
             started_at_s=self._started_at_s,
             ready_at_s=self._ready_at_s,
@@ -140,8 +144,11 @@ class Replica:
             return  # adopted
         self._started_at_s = time.monotonic()
         self._enter(ReplicaState.STARTING)
+        gateway = self._around.gateway
         if self.spec.command is not None:
             self.body = CommandBody.start(self.spec, self._around.folders)
+        elif self.spec.inline and self.spec.model not in gateway.died_with:
+            self.body = await InlineBody.begin(self.spec, gateway)
         else:
             parent = self._around.warm.of(self.spec.runtime)
             self.body = await ForkedBody.fork(self.spec, self._around.folders, parent)
@@ -170,6 +177,9 @@ class Replica:
     async def _note_death(self, body: Body) -> None:
         self._ready_for_s = time.monotonic() - self._ready_at_s if self._ready_at_s else 0.0
         self._enter(ReplicaState.STARTING, "died")
+        if isinstance(body, InlineBody):
+            # Whichever model it was: none may end the gateway twice
+            self._around.gateway.died_with.add(self.spec.model)
         # The route goes first: how it died may take the warm parent a moment to tell.
         await self._around.gateway.remove_replica(self.spec.replica_id)
         words = self._around.oom.explain(await body.exit_words()) or "status unknown"

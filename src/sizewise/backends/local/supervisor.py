@@ -111,9 +111,9 @@ class Supervisor:
             if parent.process is not None and not parent.process.exited.is_set():
                 found.append(ProcessObserved(role="warm", pid=parent.process.pid, model=runtime))
         for replica in self.replicas.values():
-            if replica.body is not None:
+            if replica.body is not None and replica.body.pid is not None:
                 role = "replica" if replica.spec.command is None else "command"
-                pid, spec = replica.body.process.pid, replica.spec
+                pid, spec = replica.body.pid, replica.spec
                 found.append(ProcessObserved(role=role, pid=pid, model=spec.model, version=spec.version))
         return found
 
