@@ -8,6 +8,7 @@ from sizewise.core.observations import distrust_machine
 from sizewise.core.reasons import because
 from sizewise.core.sizing import expected_attainment
 from sizewise.core.targets import Plan, plan_of, useful_replicas
+from sizewise.core.vertical import Ask, shapes_of
 
 NOT_NEEDED = because("not_needed")
 
@@ -36,7 +37,33 @@ def with_alternatives(decided: ModelDecision, model: ModelView, view: FleetView)
         refused.extend(decided.refused)
     elif plan.trusted:
         refused.append(Refused(desired=desired + 1, reason=_why_not_more(plan, desired + 1, expected, view=view)))
+    if desired > 0:
+        refused.extend(_other_shapes(plan, view))
     return replace(decided, refused=tuple(refused), expected_attainment=expected)
+
+
+def _other_shapes(plan: Plan, view: FleetView) -> list[Refused]:
+    """Fewer or more threads for each replica. The number is chosen when a model is measured, for its latency at batch
+    1; what another would cost at the present rate is shown, not acted on."""
+    model = plan.model
+    if plan.sized is None or plan.sized.rate_per_s <= 0 or not model.profile.other_threads:
+        return []
+    rows, most = model.demand.rows_per_request, model.policy.max_replicas
+    ask = Ask(rate_per_s=plan.sized.rate_per_s, slo=model.slo, rows_per_request=rows, most=most)
+    own, *others = shapes_of(model.profile, ask, view.machine)
+    return [
+        Refused(
+            desired=shape.replicas,
+            reason=because(
+                "threads" if shape.meets else "threads_late",
+                replicas=shape.replicas,
+                threads=shape.threads,
+                share=shape.cost,
+                own_share=own.cost,
+            ),
+        )
+        for shape in others
+    ]
 
 
 def _why_not_fewer(plan: Plan, decided: ModelDecision) -> Reason:

@@ -164,6 +164,14 @@ class Stage:
     curve: LatencyCurve
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadCurve:
+    """Latency with another number of threads than the one that was chosen."""
+
+    threads: int
+    curve: LatencyCurve
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelProfile:
     """Facts, load time, memory and latency of a model on one machine.
@@ -181,6 +189,8 @@ class ModelProfile:
     """From a cold page cache, where that could be measured."""
     threads: int = 1
     """Threads of one replica's runtime while these figures were taken."""
+    other_threads: tuple[ThreadCurve, ...] = ()
+    """Measured as well, and not chosen; perhaps at batch 1 only."""
     machine: str = ""
     versions: tuple[tuple[str, str], ...] = ()
     measured_at_s: float | None = None

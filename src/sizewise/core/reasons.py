@@ -56,6 +56,8 @@ SENTENCES: Mapping[str, str] = {
     "overloaded": "{replicas} can serve {capacity_per_s}, {rate_per_s} arrive",
     "cold_again": "the next request would wait about {load_s} for it to load",
     "no_gain": "{replicas} would improve SLO attainment by {gain} only, for {bytes}",
+    "threads": "{replicas} of {threads} threads would take {share} of the machine, as measured it takes {own_share}",
+    "threads_late": "{replicas} of {threads} threads would not meet the SLO here",
     "not_needed": "nothing asks for it",
 }
 """One sentence for each code. Numbers are put in by name and formatted by the unit at the end of the name."""

@@ -7,7 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sizewise.core.profiles import BatchPoint, LatencyCurve, LoadTime, Memory, ModelFacts, ModelProfile, Source
+from sizewise.core.profiles import (
+    BatchPoint,
+    LatencyCurve,
+    LoadTime,
+    Memory,
+    ModelFacts,
+    ModelProfile,
+    Source,
+    ThreadCurve,
+)
 from sizewise.core.sizing import capacity_of
 from sizewise.core.slo import Slo
 from sizewise.profiling.system import describe_machine
@@ -140,6 +149,7 @@ def _profile(
         curve=curve,
         source=Source.MEASURED,
         threads=notes["chosen"]["threads"],
+        other_threads=_not_chosen(runs, notes["chosen"]["label"], max(1, int(bench.cpus))),
         machine=bench.machine,
         versions=tuple((name, number) for name, number in notes["imported"]["versions"]),
         measured_at_s=time.time(),
@@ -147,6 +157,13 @@ def _profile(
         errors=_errors(loaded, notes),
     )
     return replace(profile, memory=_memory(chosen, capacity_of(profile, slo).batch))
+
+
+def _not_chosen(runs: dict[str, _Run], chosen: str, cpus: int) -> tuple[ThreadCurve, ...]:
+    """What was measured with the other number of threads, where it was."""
+    label, threads = ("many", cpus) if chosen == "single" else ("single", 1)
+    points = tuple(measured for measured, _, _ in runs[label].points) if label in runs else ()
+    return (ThreadCurve(threads=threads, curve=LatencyCurve(points)),) if points else ()
 
 
 def _loaded(run: _Run) -> Message:
