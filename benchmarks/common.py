@@ -111,7 +111,8 @@ class Sizewise:
         self.folder = Path(tempfile.mkdtemp(prefix="sizewise-bench-"))
         self.state = self.folder / "state"
         self.port, self.admin_port = free_port(), free_port()
-        spec = {"project": "bench", **spec, "serving": {"port": self.port, "admin_port": self.admin_port}}
+        ports = {"port": self.port, "admin_port": self.admin_port}
+        spec = {"project": "bench", **spec, "serving": {**ports, **spec.get("serving", {})}}
         (self.folder / "sizewise.yaml").write_text(json.dumps(spec))
         self.url = f"http://127.0.0.1:{self.port}"
 

@@ -4,6 +4,7 @@ import struct
 
 from hypothesis import strategies as st
 
+from sizewise.grpc_gateway.messages import ModelInferRequest
 from sizewise.protocols.frames import Encoding, Flag, Frame, Kind, encode
 
 POST = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: localhost\r\n"
@@ -133,7 +134,37 @@ BODY = [
     b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":8}}]}' + bytes(8),
     *NUMBERS,
 ]
-TOKENS: dict[str, list[bytes]] = {"http": HTTP + NUMBERS, "frames": FRAMES, "replica": FRAMES, "body": BODY}
+_REQUEST = ModelInferRequest(model_name="m", id="a", raw_input_contents=[bytes(8)])
+_REQUEST.inputs.add(name="x", datatype="FP32", shape=[1, 2])
+_TYPED = ModelInferRequest(model_name="m")
+_TYPED.inputs.add(name="x", datatype="INT8", shape=[2]).contents.int_contents.extend([1, 300])
+_TYPED.inputs.add(name="b", datatype="BYTES", shape=[1]).contents.bytes_contents.append(b"ab")
+_TYPED.parameters["timeout"].int64_param = 5
+_TYPED.outputs.add(name="y").parameters["k"].double_param = float("inf")
+_ANSWER = (
+    b'{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[1],"parameters":{"binary_data_size":4}}]}'
+)
+GRPC = [
+    *(_REQUEST.SerializeToString(), _TYPED.SerializeToString(), b"\xff" + _ANSWER + bytes(4), b"\x3a\x08" + bytes(8)),
+    *(b"\x2a\x0e\n\x01x\x12\x04FP32\x1a\x02\x01\x02", b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", b"\n\x01m"),
+    *(
+        b'"id":[1],',
+        b'"shape":[-1]',
+        b'"shape":["a"]',
+        b'"binary_data_size":-4',
+        b'"parameters":{"a":1e400}',
+        b"[]",
+        b"\xff",
+    ),
+    *(b'"name":null', b'"outputs":{}', b'"datatype":7', b"\x1a\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
+]
+TOKENS: dict[str, list[bytes]] = {
+    "grpc": GRPC,
+    "http": HTTP + NUMBERS,
+    "frames": FRAMES,
+    "replica": FRAMES,
+    "body": BODY,
+}
 
 
 def inputs(name: str, kept: list[bytes]) -> st.SearchStrategy[bytes]:

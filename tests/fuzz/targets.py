@@ -8,11 +8,16 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+
 from sizewise.core.tensors import TensorSpec
 from sizewise.gateway.limits import Limits
 from sizewise.gateway.link import FrameReplica
+from sizewise.grpc_gateway.messages import ModelInferRequest
+from sizewise.grpc_gateway.translate import BAD_ANSWER, BadRequestError, answer_of, body_of
 from sizewise.protocols.frames import Decoder, Encoding, FrameError, encode
 from sizewise.protocols.oip import RequestError, Signature, decode
+from sizewise.replica.receiving import Receiver
 from tests.unit.gateway.rig import FakeReplica, FakeTransport, Rig, infer
 
 LIMITS = Limits(head_bytes=2048, headers=20, body_bytes=1000, buffered_bytes=30_000, pipelined=4)
@@ -72,6 +77,9 @@ def frames(data: bytes) -> str:
     assert problem or (found == again and rest == rest_again)
     if not problem:
         assert b"".join(found) + whole[len(whole) - rest :] == whole
+    received, problem_received = _received(cut)
+    assert problem == problem_received
+    assert problem or found == received
     return f"{min(len(found), 2)} {re.sub('[0-9].*| with .*', '', problem)} {bool(rest)}"
 
 
@@ -84,6 +92,23 @@ def _frames(parts: list[bytes]) -> tuple[list[bytes], str, int]:
     except FrameError as error:
         return found, str(error), 0
     return found, "", decoder.pending_bytes
+
+
+def _received(parts: list[bytes]) -> tuple[list[bytes], str]:
+    """As a replica reads them."""
+    receiver, found = Receiver(MAX_FRAME_BODY_BYTES), list[bytes]()
+    try:
+        for part in parts:
+            sent = 0
+            while sent < len(part):
+                room = receiver.room()
+                count = min(len(room), len(part) - sent)
+                room[:count] = part[sent : sent + count]
+                sent += count
+                found += [encode(frame) for frame in receiver.filled(count)]
+    except FrameError as error:
+        return found, str(error)
+    return found, ""
 
 
 class _Link(FrameReplica):
@@ -164,4 +189,33 @@ def body(data: bytes) -> str:
     return f"{encoding.name} {[tensor.datatype for tensor in request.inputs][:2]}"
 
 
-TARGETS: dict[str, Target] = {"http": http, "frames": frames, "replica": replica, "body": body}
+def grpc(data: bytes) -> str:
+    """A message becomes a body that decodes or is refused; a body becomes an answer or is refused."""
+    choice, content = data[:1], data[1:]
+    if choice > b"\x7f":
+        try:
+            answer = answer_of(content, content.rfind(b"}") + 1)
+        except BAD_ANSWER as error:
+            return f"answer: {type(error).__name__}"
+        return f"answer of {min(2, len(answer.raw_output_contents))}"
+    try:
+        request = ModelInferRequest.FromString(content)
+    except DecodeError:
+        return "no message"
+    head, parts, refused = b"", list[bytes](), ""
+    try:
+        head, parts = body_of(request)
+    except BadRequestError as error:
+        refused = str(error)
+    assert "\n" not in refused
+    if refused:
+        return re.sub(r"[0-9'\"].*", "", refused)[:50]
+    signature = SIGNATURES[choice[0] % 4 if choice else 0]
+    try:
+        found = decode(b"".join((head, *parts)), signature=signature, encoding=ENCODINGS[1], json_bytes=len(head))
+    except RequestError as error:
+        return re.sub(r"[0-9'\"].*", "", str(error))[:50]
+    return f"{[tensor.datatype for tensor in found.inputs][:2]}"
+
+
+TARGETS: dict[str, Target] = {"http": http, "frames": frames, "replica": replica, "body": body, "grpc": grpc}

@@ -25,7 +25,7 @@ from sizewise.grpc_gateway.messages import (
     Status,
     message_class,
 )
-from sizewise.grpc_gateway.translate import BadRequestError, answer_of, body_of
+from sizewise.grpc_gateway.translate import BAD_ANSWER, BadRequestError, answer_of, body_of
 from sizewise.grpc_gateway.upstream import Answer, GatewayGoneError, Upstream
 
 MAX_TIMEOUT_S = 24 * 3600.0
@@ -119,7 +119,7 @@ class Service:
         answer = await self._ask(context, "POST", target, headers=headers, body=[head, *parts])
         try:
             return answer_of(answer.body, int(answer.headers.get(b"inference-header-content-length", b"0")))
-        except (ValueError, KeyError, TypeError) as error:
+        except BAD_ANSWER as error:
             await refuse(context, 500, f"the model's answer cannot be passed on: {error}")
 
     # -- what needs no model ------------------------------------------------------------------------------------

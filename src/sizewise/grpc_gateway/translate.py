@@ -26,6 +26,10 @@ _FIELDS = {
 }
 
 
+BAD_ANSWER = (ValueError, KeyError, TypeError, AttributeError)
+"""What `answer_of` raises for a body that is no answer."""
+
+
 class BadRequestError(Exception):
     """One line for the client."""
 
@@ -90,7 +94,7 @@ def _parameters(given: Any) -> dict[str, Any]:
 
 
 def answer_of(body: bytes, json_bytes: int) -> Message:
-    """A binary v2 answer as a message. Raises ValueError for what is none."""
+    """A binary v2 answer as a message. Raises one of BAD_ANSWER for what is none."""
     document = orjson.loads(memoryview(body)[: json_bytes or len(body)])
     answer = ModelInferResponse(
         model_name=document.get("model_name", ""),
