@@ -8,6 +8,8 @@ from sizewise.core.units import MIB
 from sizewise.system.memory import give_back_memory, rss_anon_bytes
 
 LOOK_S = 0.25
+LOOKS_PER_GIVE_BACK = 20
+"""It may not help, and takes milliseconds."""
 GIVE_BACK_BYTES = 32 * MIB
 
 
@@ -18,6 +20,7 @@ class Holding:
         self._limit_bytes = limit_bytes
         self._settled_bytes = rss_anon_bytes()
         self._reading: set[asyncio.Task[object]] = set()
+        self._looks = 0
         self.full = False
 
     @contextlib.contextmanager
@@ -37,7 +40,8 @@ class Holding:
 
     def look(self) -> None:
         grown_bytes = rss_anon_bytes() - self._settled_bytes
-        if not self._reading and grown_bytes > GIVE_BACK_BYTES:
+        self._looks += 1
+        if self._looks % LOOKS_PER_GIVE_BACK == 0 and not self._reading and grown_bytes > GIVE_BACK_BYTES:
             give_back_memory()
             grown_bytes = rss_anon_bytes() - self._settled_bytes
         self.full = grown_bytes > self._limit_bytes
