@@ -40,7 +40,7 @@ format: # rewrite the tree as the format and the safe lint fixes want it
 
 bench: ## run the benchmarks and hold them against benchmarks/budgets.toml
 	@scripts/setup.sh dev
-	@for name in codec decide serve start idle; do echo "bench: $$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in codec decide serve binary connections overload start idle; do echo "bench: $$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 docs: ## check that every relative link in the documents leads somewhere
 	@scripts/setup.sh dev

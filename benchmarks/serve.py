@@ -1,7 +1,9 @@
 """Requests/s, requests per core-second, p50 and p99 of a small ONNX model, beside plain FastAPI + ONNX Runtime.
 
 Same machine, same run, same body (v2 JSON, 64 floats), windows alternating, medians of three; FastAPI gets as many
-worker processes as Sizewise uses (gateway and replica: two). The load generator shares the machine.
+worker processes as Sizewise uses (gateway and replica: two). Beside both: the same model inside the gateway
+(`isolation: inline`), and one process that does everything in its protocol callbacks and checks nothing. The load
+generator shares the machine.
 
 Usage: python -m benchmarks.serve [--seconds 5] [--repeats 3]
 """
@@ -39,7 +41,15 @@ def main() -> None:
         body.write_text(json.dumps({"inputs": [tensor]}))
 
         scaling = {"min_replicas": 1, "max_replicas": 1}
-        ours = stack.enter_context(Sizewise({"models": {"small": {"uri": str(model), "scaling": scaling}}}))
+        entry = {"uri": str(model), "scaling": scaling}
+        ours = stack.enter_context(Sizewise({"models": {"small": entry}}))
+        inside = Sizewise({"models": {"small": {**entry, "isolation": "inline"}}})
+        inside.cli("profile", str(model))
+        stack.enter_context(inside)
+        bare_port = free_port()
+        bare = [sys.executable, str(HERE / "rivals" / "inline_protocol.py"), str(bare_port)]
+        bare_url = f"http://127.0.0.1:{bare_port}/"
+        bare_pid = stack.enter_context(server(bare, bare_url, {"MODEL": str(model)}, HERE))
         port = free_port()
         command = [sys.executable, "-m", "uvicorn", "fastapi_app:app", "--port", str(port), "--workers", "2"]
         command += ["--no-access-log", "--log-level", "error"]
@@ -47,6 +57,8 @@ def main() -> None:
         pid = stack.enter_context(server(command, f"{base}/healthz", {"MODEL": str(model)}, HERE / "rivals"))
         rivals = {
             "sizewise": (f"{ours.url}/v2/models/small/infer", ours.pids("gateway", "replica")),
+            "sizewise inline": (f"{inside.url}/v2/models/small/infer", inside.pids("gateway", "replica")),
+            "in-line protocol": (bare_url, tree(bare_pid)),
             "fastapi lean, 2 workers": (f"{base}/lean", tree(pid)),
             "fastapi ordinary, 2 workers": (f"{base}/ordinary", tree(pid)),
         }
@@ -69,7 +81,11 @@ def figures_of(rows: list[dict[str, Any]]) -> dict[str, float]:
     found = {(row["server"], row["connections"]): row for row in rows}
     ours, lean = found["sizewise", 64], found["fastapi lean, 2 workers", 64]
     single, lean_single = found["sizewise", 1], found["fastapi lean, 2 workers", 1]
+    inside, bare = found["sizewise inline", 64], found["in-line protocol", 64]
     return {
+        "per_s_to_inline_protocol_at_64": round(ours["requests_per_s"] / bare["requests_per_s"], 2),
+        "inline_per_core_s_to_process_at_64": round(inside["requests_per_core_s"] / ours["requests_per_core_s"], 2),
+        "cpu_us_at_64": round(1e6 / ours["requests_per_core_s"], 1),
         "per_core_s_to_lean_at_64": round(ours["requests_per_core_s"] / lean["requests_per_core_s"], 2),
         "per_s_to_lean_at_64": round(ours["requests_per_s"] / lean["requests_per_s"], 2),
         "p99_to_lean_at_64": round(ours["p99_ms"] / lean["p99_ms"], 2),

@@ -18,6 +18,14 @@ EVIDENCE = 2.0
 may well do better than anything seen so far. Where finding out takes longer than the SLO, it is believed as soon as
 requests queue here: then batches are full."""
 
+SPREAD = 2.5
+"""A wait is expected to be longer than predicted by up to this many times the usual error: of normally spread errors
+98 in 100 are."""
+
+TESTED = 0.25
+"""Share of the SLO from which on a predicted wait tells, by what came of it, how good predictions are. Shorter ones
+matter to nobody, and let the error fade."""
+
 SHORT_QUEUE = 2
 """Requests per ready replica that are never too many: one in work and one behind it."""
 
@@ -39,10 +47,11 @@ class Admission:
     ``slo_s`` None leaves the queue bound and the timeout only. ``service_s`` is what one request alone is expected to
     take, in seconds; it is corrected from completions. Shedding the doomed on arrival keeps a short overload from
     poisoning what comes after it; the predicted wait is the work ahead over the measured drain rate (Little's law:
-    each completion shows n requests ahead of it or beside it leaving in t seconds).
+    each completion shows n requests ahead of it or beside it leaving in t seconds). How far off such predictions have
+    been is kept back, so that of those taken at the edge hardly any is late.
     """
 
-    __slots__ = ("_ahead", "_each_s", "_recovering", "max_queue", "service_s", "slo_s", "timeout_s")
+    __slots__ = ("_ahead", "_each_s", "_recovering", "_spread", "max_queue", "service_s", "slo_s", "timeout_s")
 
     def __init__(self, *, max_queue: int, slo_s: float | None, service_s: float, timeout_s: float) -> None:
         self.max_queue = max_queue
@@ -51,6 +60,7 @@ class Admission:
         self.timeout_s = timeout_s
         self._ahead = 1.0
         self._each_s = self.service_s
+        self._spread = 0.0
         self._recovering = False
 
     def check(self, queued: int, outstanding: int, ready: int) -> Shed | None:
@@ -69,7 +79,7 @@ class Admission:
             self._recovering = False
         if self.slo_s is None or ahead < SHORT_QUEUE * ready or self._recovering:
             return None
-        if ahead * self._each_s <= self.slo_s - self.service_s:
+        if ahead * self._each_s * (1.0 + SPREAD * self._spread) <= self.slo_s - self.service_s:
             return None
         soon_known = queued == 0 or MEMORY * self._each_s <= self.slo_s
         if soon_known and ahead > EVIDENCE * self._ahead:
@@ -84,6 +94,9 @@ class Admission:
         if not 0.0 <= seconds < math.inf:
             return
         n = ahead + 1
+        predicted_s = n * self._each_s
+        tested = self.slo_s is not None and predicted_s >= TESTED * self.slo_s
+        self._spread += ((min(abs(seconds / predicted_s - 1.0), 1.0) if tested else 0.0) - self._spread) / MEMORY
         self._ahead += (n - self._ahead) / MEMORY
         self._each_s += (min(max(seconds, 1e-6) / n, OUTLIER * self._each_s) - self._each_s) / MEMORY
         if ahead == 0:

@@ -96,3 +96,21 @@ def test_recovers_by_itself_when_everything_was_shed() -> None:
             it.done(1, 0.01)
         shed += it.check(5, 5, 1) is not None
     assert 0 < shed < 200
+
+
+def test_predictions_that_are_often_wrong_keep_more_back() -> None:
+    steady, shaky = busy(9, 100, slo_s=0.2), busy(9, 100, slo_s=0.2)
+    for i in range(400):
+        shaky.done(9, 0.1 * (1.4 if i % 2 else 0.6))
+    taken = [sum(it.check(2, out, 1) is None for out in range(30)) for it in (steady, shaky)]
+    assert shaky.drain_per_s == pytest.approx(steady.drain_per_s, rel=0.05)
+    assert taken[1] < 0.75 * taken[0]
+
+
+def test_the_error_of_predictions_fades_when_they_matter_no_more() -> None:
+    it = busy(9, 100, slo_s=0.2)
+    for i in range(400):
+        it.done(9, 0.1 * (1.4 if i % 2 else 0.6))
+    for _ in range(400):
+        it.done(0, 0.01)
+    assert it.check(2, 14, 1) is None
