@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sizewise.controller.controller import Controller, Parts
+from sizewise.controller.controller import Controller
+from sizewise.controller.parts import Parts
 from sizewise.controller.records import ModelRecord, VersionRecord
 from sizewise.controller.spec import ModelSpec
 from sizewise.controller.state import StateStore

@@ -6,16 +6,16 @@ The same class runs against a real machine, a fake and a simulator: backend, clo
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sizewise.controller import status, watch
 from sizewise.controller.charges import overhead_bytes
 from sizewise.controller.counters import Counters
-from sizewise.controller.deploy import Deployer, Difference, Weigher
+from sizewise.controller.deploy import Deployer, Difference
 from sizewise.controller.housekeeping import Housekeeper
 from sizewise.controller.journal import Journal, effects_of, record_of
 from sizewise.controller.ledger import Ledger, Outlook
+from sizewise.controller.parts import Parts
 from sizewise.controller.reconcile import Surroundings as Wiring
 from sizewise.controller.reconcile import actions_of
 from sizewise.controller.records import ModelRecord, Rollout, VersionRecord
@@ -23,17 +23,14 @@ from sizewise.controller.registry import Registry
 from sizewise.controller.report import Explanation, ModelStatus, Status
 from sizewise.controller.rollout import advance
 from sizewise.controller.spec import ModelSpec, Spec
-from sizewise.controller.state import StateStore
 from sizewise.controller.view import Budget, Surroundings, view_of
 from sizewise.core.alternatives import with_alternatives
 from sizewise.core.decide import decide
 from sizewise.core.fleet import Demand, FleetDecision, FleetView, ReplicaState
 from sizewise.core.profiles import ModelProfile, Source
 from sizewise.core.reasons import render
-from sizewise.protocols.artifacts import ArtifactStore
 from sizewise.protocols.backend import (
     Action,
-    Backend,
     Event,
     EventKind,
     ModelRoute,
@@ -42,7 +39,6 @@ from sizewise.protocols.backend import (
     StopReplica,
     WithdrawModel,
 )
-from sizewise.protocols.clock import Clock
 from sizewise.protocols.errors import SizewiseError, UnavailableError, UsageError
 
 log = logging.getLogger(__name__)
@@ -54,23 +50,6 @@ RECONNECT_S = 1.0
 EFFECT_S, RETRY_S = 5.0, 0.1
 FRESH_S = 0.25
 """Who asks for the status right after a request wants to see it counted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What a controller works with."""
-
-    backend: Backend
-    clock: Clock
-    state: StateStore
-    store: ArtifactStore
-    weigher: Weigher
-    unix_s: Callable[[], float]
-    """Time of day, for people to read."""
-    new_id: Callable[[], str]
-    """A short identifier for a replica, never given before."""
-    boot: str = ""
-    """Names this run of the machine: the monotonic clock begins anew with the next."""
 
 
 class Controller:
@@ -99,8 +78,9 @@ class Controller:
             registry=self.registry,
             store=parts.store,
             weigher=parts.weigher,
-            memory_bytes=budget.memory_bytes,
+            budget=budget,
             since_s=parts.clock.now_s(),
+            former=parts.former,
         )
         self._deployer = Deployer(
             self.registry,
@@ -340,6 +320,7 @@ class Controller:
             unmeasured={h for h, profile in self.profiles.items() if profile.source is Source.ESTIMATED},
             cpus=self.budget.cpus,
             new_id=self._parts.new_id,
+            form_of=self._housekeeper.form_of,
         )
         actions = actions_of(snapshot, decision, {model.name: model for model in view.models}, around=wiring)
         troubled = [

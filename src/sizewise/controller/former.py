@@ -44,7 +44,7 @@ class Former:
     """``look`` now and then; what is made shows in the store."""
 
     def __init__(self, store: FormStore, *, state_dir: Path) -> None:
-        self._store = store
+        self.store = store
         self._state_dir = state_dir
         self._task: asyncio.Task[None] | None = None
         self._failed: set[tuple[str, str]] = set()
@@ -59,6 +59,8 @@ class Former:
     ) -> None:
         """Begin to make the next form that is missing; ``versions`` are (model, version)."""
         if self.busy:
+            if room.memory_bytes < 0:  # what serves needs it; it is taken up again
+                await self.close()
             return
         for model, version in versions:
             found = self._missing(version, profiles[version.hash], room)
@@ -79,7 +81,7 @@ class Former:
 
     def _missing(self, version: VersionRecord, profile: ModelProfile, room: Room) -> tuple[Wish, str] | None:
         facts = version.facts
-        have = self._store.find(version.hash)
+        have = self.store.find(version.hash)
         wish = wanted(facts, profile, room_bytes=room.disk_bytes + (have.disk_bytes if have else 0))
         if not version.path or wish is None or not KINDS[wish.name].installed:
             return None
@@ -93,7 +95,7 @@ class Former:
 
     async def _make(self, model: str, version: VersionRecord, *, wish: Wish, key: str) -> None:
         log.info("making form %s of %s", wish.name, model)
-        folder = await asyncio.to_thread(self._store.begin)
+        folder = await asyncio.to_thread(self.store.begin)
         job = FormJob(
             model=model,
             form=wish.name,
@@ -105,13 +107,13 @@ class Former:
         try:
             entry = await _run(job, memory_bytes=need_bytes(version))
             form = Form(name=wish.name, key=key, runtime=KINDS[wish.name].runtime, path="", entry=entry, disk_bytes=0)
-            await asyncio.to_thread(self._store.commit, folder, version.hash, form)
+            await asyncio.to_thread(self.store.commit, folder, version.hash, form)
             log.info("form %s of %s is there", wish.name, model)
         except (SizewiseError, OSError) as error:
             log.warning("form %s of %s cannot be had, it is served as it is: %s", wish.name, model, error)
             self._failed.add((version.hash, key))
         finally:
-            await asyncio.to_thread(self._store.abandon, folder)
+            await asyncio.to_thread(self.store.abandon, folder)
 
 
 def need_bytes(version: VersionRecord) -> int:

@@ -1,7 +1,7 @@
 """What has been seen of each model: demand, live figures, deaths, the last minute. Fed by snapshots only."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -46,6 +46,8 @@ class Track:
     demand: DemandState = field(default_factory=DemandState)
     live: dict[str, LiveEstimate] = field(default_factory=dict)
     """By version."""
+    stages: dict[str, str] = field(default_factory=dict)
+    """By version: which session, of those on a load-ready form, its live figures are of."""
     recent: deque[tuple[float, Totals]] = field(default_factory=deque)
     """Totals of the last ``RECENT_S``, oldest first; one older point stays as the base."""
     loads_seen: dict[str, float] = field(default_factory=dict)
@@ -107,16 +109,18 @@ class Ledger:
         self._seen_at_s = snapshot.at_s
         for name, record in by_name.items():
             track = self.of(name)
+            own = snapshot.replicas_of(name)
+            mixed = _turn_stage(track, own)
             if snapshot.traffic_at_s is not None:
                 seen = traffic.get(name)
                 reading = _reading(seen, track.demand.last, at_s=snapshot.traffic_at_s, epoch=snapshot.gateway_epoch)
                 profile = outlook.profiles[record.serving.hash]
                 track.demand = demands.update(track.demand, reading, horizon_s=max(profile.load.total_s, 1.0))
                 _foresee(track, record, outlook)
-                samples = seen.batch_samples if seen is not None else ()
+                # Answers of two sessions are not told apart: neither's figures may be taken for the other's
+                samples = seen.batch_samples if seen is not None and record.serving.version not in mixed else ()
                 _absorb_batches(track, record, samples, at_s=snapshot.traffic_at_s)
                 _remember(track.recent, snapshot.traffic_at_s, self.counters.total(name))
-            own = snapshot.replicas_of(name)
             _absorb_replicas(track, own, snapshot.at_s)
             track.replica_seconds += passed_s * sum(r.pid is not None for r in own)
             track.memory_byte_seconds += passed_s * charged_bytes(own)
@@ -168,12 +172,35 @@ def _foresee(track: Track, record: ModelRecord, outlook: Outlook) -> None:
     track.forecast = forecast.updated(track.forecast, seen)
 
 
+def _turn_stage(track: Track, replicas: Sequence[ReplicaObserved]) -> Set[str]:
+    """Forget the live figures of a session that gave way to another; versions whose replicas are not at one yet."""
+    seen: dict[str, set[str]] = {}
+    mixed = set()
+    for replica in replicas:
+        if replica.state is ReplicaState.READY:
+            seen.setdefault(replica.version, set()).add(replica.stage)
+            if not replica.settled:
+                mixed.add(replica.version)
+    for version, stages in seen.items():
+        if len(stages) > 1:
+            mixed.add(version)
+        elif version not in mixed and stages != {track.stages.get(version)}:
+            (stage,) = stages
+            if version in track.stages and version in track.live:
+                loads = track.live[version].loads if track.stages[version] else ()
+                track.live[version] = LiveEstimate(loads=loads)
+            track.stages[version] = stage
+    return mixed
+
+
 def _absorb_batches(track: Track, record: ModelRecord, samples: tuple[tuple[int, float], ...], *, at_s: float) -> None:
     if samples:
         version = record.serving.version
         track.live[version] = estimates.with_batches(track.live.get(version, LiveEstimate()), samples, at_s)
     for gone in track.live.keys() - {version.version for version in record.versions}:
         del track.live[gone]
+    for gone in track.stages.keys() - {version.version for version in record.versions}:
+        del track.stages[gone]
 
 
 def _timeless(seen: LiveEstimate) -> LiveEstimate:
@@ -211,7 +238,7 @@ def _remember(recent: deque[tuple[float, Totals]], at_s: float, totals: Totals) 
 
 def _absorb_replicas(track: Track, replicas: Sequence[ReplicaObserved], now_s: float) -> None:
     for replica in replicas:
-        if replica.state is not ReplicaState.READY:
+        if replica.state is not ReplicaState.READY or not replica.settled:
             continue
         live = track.live.get(replica.version, LiveEstimate())
         ready_at_s = replica.ready_at_s if replica.ready_at_s is not None else replica.since_s

@@ -26,8 +26,8 @@ def main() -> None:
     bench = Bench(cpus=job.cpus, memory_bytes=job.memory_bytes)
     answer: dict[str, str] = {}
     try:
-        profile = measure(job.facts, Path(job.folder), bench, slo=job.slo)
-        ProfileStore(Path(job.state_dir) / "profiles").put(job.hash, profile)
+        profile = measure(job.facts, Path(job.folder), bench, slo=job.slo, form=job.form)
+        ProfileStore(Path(job.state_dir) / "profiles").put(ProfileStore.name(job.hash, profile.form), profile)
     except SizewiseError as error:
         answer["error"] = str(error)
     sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from sizewise.controller.records import ModelRecord, VersionRecord
 from sizewise.controller.spec import ModelSpec
 from sizewise.core.fleet import FleetDecision, ModelDecision, ModelView, ReplicaState
+from sizewise.core.forms import MAPPED, Form, second_pays
 from sizewise.core.inline import runs_inline
 from sizewise.core.profiles import ModelProfile
 from sizewise.core.reasons import render
@@ -51,6 +52,8 @@ class Surroundings:
     """Artifacts, by hash, of which only an estimate is known."""
     cpus: float
     new_id: Callable[[], str]
+    form_of: Callable[[str], Form | None] = lambda _: None
+    """The load-ready form of an artifact, by its hash."""
 
 
 def actions_of(
@@ -156,13 +159,20 @@ def replica_spec(
         batch = capacity_of(profile, record.wants.slo).batch
         if version.hash in around.unmeasured:
             batch = max(batch, UNMEASURED_BATCH)
+    inline = runs_inline(record.wants.isolation, version.facts.runtime, profile)
+    form = around.form_of(version.hash)
+    if form is not None and second_pays(profile) is False:
+        form = replace(form, name=MAPPED)  # its first session is the better one
+    # What another runtime opens is a model of its own; what the same one opens is a better way to the same model.
+    other = form if form is not None and form.runtime != version.facts.runtime else None
     return ReplicaSpec(
         replica_id="",
         model=record.name,
         version=version.version,
-        runtime=version.facts.runtime or "",
-        path=version.path,
-        entry=version.facts.entry,
+        runtime=other.runtime if other else version.facts.runtime or "",
+        path=other.path if other else version.path,
+        entry=other.entry if other else version.facts.entry,
+        form=None if other or inline else form,
         threads=max(1, min(profile.threads, int(around.cpus))),
         max_batch=batch,
         max_outstanding=_outstanding(version, profile, batch),
@@ -171,5 +181,5 @@ def replica_spec(
         self_check=record.candidate is not None and version.version == record.candidate.version,
         load_timeout_s=max(600.0, 20 * profile.load.total_s),
         command=version.command,
-        inline=runs_inline(record.wants.isolation, version.facts.runtime, profile),
+        inline=inline,
     )

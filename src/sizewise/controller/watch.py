@@ -150,6 +150,8 @@ def stops_of_overweight(
         profile = profiles.get((replica.model, replica.version))
         if profile is None or replica.state is not ReplicaState.READY or not overweight(profile, replica.memory_bytes):
             continue
+        if not replica.settled or bool(replica.stage) is not bool(profile.form):
+            continue  # it opens another session, or is not of what the profile was taken of
         why = (
             f"it holds {format_bytes(replica.memory_bytes)}, half more than its measured peak of "
             f"{format_bytes(profile.memory.replica_bytes)}"

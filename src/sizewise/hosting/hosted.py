@@ -98,6 +98,11 @@ class Hosted:
         self._signature = signature
         self._encoder = Encoder(name, version, signature)
 
+    def swap(self, model: LoadedModel) -> LoadedModel:
+        """Answer from ``model`` from the next batch on; the one before."""
+        before, self._model = self._model, model
+        return before
+
     def work(self) -> None:
         """Take what waits, up to ``max_batch`` rows, compute and answer it."""
         began_ns = time.monotonic_ns()

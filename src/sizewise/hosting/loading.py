@@ -1,5 +1,6 @@
 """LOAD: from a message to a model that has answered once."""
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -10,14 +11,19 @@ from typing import Any
 import numpy as np
 import orjson
 
+from sizewise.core.forms import MAPPED
 from sizewise.core.tensors import DATATYPE_BYTES, TensorSpec
 from sizewise.protocols.errors import ModelFileError
 from sizewise.protocols.oip import RequestError, Signature
 from sizewise.protocols.oip.arrays import DTYPES, Array
 from sizewise.protocols.oip.encode import datatype_of
 from sizewise.runtimes import LoadedModel, ModelFiles, get_runtime
+from sizewise.runtimes.base import FormFiles, FormRuntime, one_line
+from sizewise.runtimes.forms import has_second
 from sizewise.runtimes.synthetic import concrete_shape
 from sizewise.system.memory import mapped_bytes, release_memory, rss_anon_bytes
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +51,8 @@ class Loaded:
     signature: Signature
     report: Mapping[str, Any]
     """Body of the answer to LOAD."""
+    second: LoadRequest | None = None
+    """What to open in its place once this one answers."""
 
 
 def parse_load(body: bytes | memoryview) -> LoadRequest:
@@ -60,6 +68,7 @@ def parse_load(body: bytes | memoryview) -> LoadRequest:
                 threads=max(1, int(message.get("threads", 1))),
                 inputs=_specs(message.get("inputs", ())),
                 outputs=_specs(message.get("outputs", ())),
+                form=_form(message.get("form")),
             ),
             max_batch=max(1, int(message.get("max_batch", 1))),
             self_check=bool(message.get("self_check", False)),
@@ -75,13 +84,17 @@ def _specs(items: Any) -> tuple[TensorSpec, ...]:
     )
 
 
+def _form(item: Any) -> FormFiles | None:
+    return None if item is None else FormFiles(name=item["name"], path=Path(item["path"]), entry=item["entry"])
+
+
 def load(request: LoadRequest) -> Loaded:
     """Load, warm up, weigh. Raises what the runtime raises; ModelFileError too when the self-check fails."""
     base_bytes = rss_anon_bytes()
     began_s = time.perf_counter()
-    fetch(request.files.path)
+    fetch(request.files.folders[-1])
     fetched_s = time.perf_counter()
-    model = get_runtime(request.runtime).load(request.files)
+    model, request = _opened(request)
     loaded_s = time.perf_counter()
     problem = warm_up(model)
     warm_s = time.perf_counter()
@@ -99,7 +112,7 @@ def load(request: LoadRequest) -> Loaded:
     memory = {
         "base_bytes": base_bytes,
         "resident_bytes": max(0, total_bytes - base_bytes),
-        "mapped_bytes": mapped_bytes(request.files.path),
+        "mapped_bytes": sum(map(mapped_bytes, request.files.folders)),
         "per_request_bytes": 0,
         "peak_bytes": max(base_bytes, peak_bytes),
     }
@@ -108,8 +121,22 @@ def load(request: LoadRequest) -> Loaded:
         "inputs": [_json(spec) for spec in signature.inputs],
         "outputs": [_json(spec) for spec in signature.outputs],
     }
-    report = {"load": times, "memory": memory, **tensors, "warning": problem}
-    return Loaded(model=model, signature=signature, report=report)
+    second = request if has_second(request.runtime, request.files) else None
+    stage = {"stage": MAPPED if request.files.form else "", "settled": second is None}
+    report = {"load": times, "memory": memory, **tensors, "warning": problem, **stage}
+    return Loaded(model=model, signature=signature, report=report, second=second)
+
+
+def _opened(request: LoadRequest) -> tuple[LoadedModel, LoadRequest]:
+    """From its load-ready form, or as it was deployed; and what was loaded."""
+    runtime, form = get_runtime(request.runtime), request.files.form
+    if form is not None and isinstance(runtime, FormRuntime):
+        try:
+            return runtime.load_form(request.files, second=False), request
+        except Exception as error:  # whatever is wrong with it: the model itself is there
+            log.warning("form %s of %s cannot be opened: %s", form.name, request.target, one_line(error))
+    plain = replace(request, files=replace(request.files, form=None))
+    return runtime.load(plain.files), plain
 
 
 def _json(spec: TensorSpec) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def _fork(runtime: Runtime, subject: Subject, trial: Trial, *, send: Callable[..
             message = orjson.loads(line)
             failed = failed or message["event"] == "error"
             send(**message)
-            if message["event"] == "point" and message["point"]["batch"] == 1:
+            if message["event"] == "point" and message["point"]["batch"] == 1 and not message["first"]:
                 single_s = message["point"]["p50_s"]
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status != 0:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sizewise.core.forms import MAPPED, PACKED, Form, steady
 from sizewise.core.profiles import (
     BatchPoint,
     LatencyCurve,
@@ -15,6 +16,7 @@ from sizewise.core.profiles import (
     ModelFacts,
     ModelProfile,
     Source,
+    Stage,
     ThreadCurve,
 )
 from sizewise.core.sizing import capacity_of
@@ -61,13 +63,21 @@ class _Run:
 
     loaded: Message | None = None
     points: list[tuple[BatchPoint, int, int]] = field(default_factory=list)
-    """(point, private bytes after it, highest private bytes until then)."""
+    """(point, private bytes after it, highest private bytes until then), of the session that was opened last."""
+    first: list[BatchPoint] = field(default_factory=list)
+    """Of the session before it, where there are two."""
 
 
 def measure(
-    facts: ModelFacts, folder: Path, bench: Bench, *, slo: Slo | None = None, on_progress: OnProgress | None = None
+    facts: ModelFacts,
+    folder: Path,
+    bench: Bench,
+    *,
+    slo: Slo | None = None,
+    form: Form | None = None,
+    on_progress: OnProgress | None = None,
 ) -> ModelProfile:
-    """Load and run the model whose files lie in ``folder``.
+    """Load and run the model whose files lie in ``folder``, from its load-ready ``form`` where it has one.
 
     ``slo`` decides how far the peak of memory counts: up to the best batch inside it. Raises ModelFileError when the
     model fails, hangs or dies, DoesNotFitError when it takes more memory than ``bench`` has, RuntimeMissingError.
@@ -82,13 +92,14 @@ def measure(
         limits=Limits(time_s=bench.time_s, silence_s=bench.silence_s, memory_bytes=bench.memory_bytes),
     )
     collect = _collector(runs, notes, on_progress or _silent)
-    run_child(child, to_jsonable(_job(facts, folder, bench)), collect)
-    return _profile(facts, bench, runs, notes=notes, slo=slo)
+    run_child(child, to_jsonable(_job(facts, folder, bench, form=form)), collect)
+    return replace(_profile(facts, bench, runs, notes=notes, slo=slo), form=form.key if form else "")
 
 
-def _job(facts: ModelFacts, folder: Path, bench: Bench) -> Job:
+def _job(facts: ModelFacts, folder: Path, bench: Bench, *, form: Form | None) -> Job:
     subject = Subject(
         runtime=facts.runtime or "",
+        form=form,
         path=str(folder.resolve()),
         entry=facts.entry,
         inputs=facts.inputs,
@@ -97,6 +108,8 @@ def _job(facts: ModelFacts, folder: Path, bench: Bench) -> Job:
         memory_bytes=int(bench.memory_bytes * SPARE_SHARE),
     )
     files = facts.files or (facts.entry,)
+    if form is not None:
+        files = tuple(str(path) for path in Path(form.path).iterdir())
     return Job(
         parent_pid=os.getpid(),
         subject=subject,
@@ -120,7 +133,10 @@ def _collector(runs: dict[str, _Run], notes: dict[str, Message], on_progress: On
             share = max(share, {"single": 0.1, "many": 0.6, "cold": 1.0}[message["label"]])
         elif event == "point":
             measured = from_jsonable(BatchPoint, message["point"])
-            run.points.append((measured, message["private_bytes"], message["peak_bytes"]))
+            if message["first"]:
+                run.first.append(measured)
+            else:
+                run.points.append((measured, message["private_bytes"], message["peak_bytes"]))
             # How many sizes there will be shows only at the end: most models stop paying long before the last one.
             step = 0.5 if message["label"] == "single" else 0.35
             share += (step / (MAX_BATCH.bit_length() + 1)) if share < 0.95 else 0.0
@@ -140,13 +156,15 @@ def _profile(
 ) -> ModelProfile:
     chosen = runs[notes["chosen"]["label"]]
     loaded = _loaded(chosen)
-    curve = LatencyCurve(tuple(measured for measured, _, _ in chosen.points))
+    stages = _stages(chosen)
+    curve = steady(stages).curve if stages else LatencyCurve(tuple(measured for measured, _, _ in chosen.points))
     profile = ModelProfile(
         facts=facts,
         load=from_jsonable(LoadTime, loaded["load"]),
         load_cold=from_jsonable(LoadTime, _loaded(runs["cold"])["load"]) if "cold" in runs else None,
         memory=Memory(),
         curve=curve,
+        stages=stages,
         source=Source.MEASURED,
         threads=notes["chosen"]["threads"],
         other_threads=_not_chosen(runs, notes["chosen"]["label"], max(1, int(bench.cpus))),
@@ -164,6 +182,19 @@ def _not_chosen(runs: dict[str, _Run], chosen: str, cpus: int) -> tuple[ThreadCu
     label, threads = ("many", cpus) if chosen == "single" else ("single", 1)
     points = tuple(measured for measured, _, _ in runs[label].points) if label in runs else ()
     return (ThreadCurve(threads=threads, curve=LatencyCurve(points)),) if points else ()
+
+
+def _stages(run: _Run) -> tuple[Stage, ...]:
+    """Both sessions on a load-ready form, where it has two."""
+    if not run.first:
+        return ()
+    loaded = _loaded(run)
+    opened_s = loaded["load"]["load_s"] + loaded["load"]["warmup_s"]
+    second = LatencyCurve(tuple(measured for measured, _, _ in run.points))
+    return (
+        Stage(name=MAPPED, open_s=opened_s, curve=LatencyCurve(tuple(run.first))),
+        Stage(name=PACKED, open_s=loaded["second_s"], curve=second),
+    )
 
 
 def _loaded(run: _Run) -> Message:

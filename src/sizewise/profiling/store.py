@@ -54,5 +54,10 @@ class ProfileStore:
             ) from error
         return path
 
+    @staticmethod
+    def name(content_hash: str, form: str) -> str:
+        """What the profile of a load-ready form is kept under, by the form's key; that of the model itself without."""
+        return f"{content_hash}.{form}" if form else content_hash
+
     def path(self, content_hash: str) -> Path:
         return self._root / f"{content_hash}.json"

@@ -2,18 +2,21 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sizewise.core.forms import Form
 from sizewise.core.profiles import BatchPoint
 from sizewise.core.tensors import TensorSpec
 from sizewise.profiling.system import peak_anonymous_bytes
 from sizewise.profiling.timing import CurveBudget, goes_on, point, sample
 from sizewise.runtimes import LoadedModel, ModelFiles, Runtime
+from sizewise.runtimes.base import FormFiles, FormRuntime
+from sizewise.runtimes.forms import has_second, load_second
 from sizewise.runtimes.synthetic import assumed, synthetic
-from sizewise.system.memory import mapped_bytes, private_bytes, shared_anon_bytes, status_bytes
+from sizewise.system.memory import give_back_memory, mapped_bytes, private_bytes, shared_anon_bytes, status_bytes
 
 Send = Callable[..., None]
 SIGN_OF_LIFE_S = 1.0
@@ -42,10 +45,18 @@ class Subject:
     budget: CurveBudget
     memory_bytes: int
     """Larger batches stop before private memory passes this."""
+    form: Form | None = None
+    """Opened in place of the files."""
 
     def files(self, threads: int) -> ModelFiles:
+        form = self.form
         return ModelFiles(
-            path=Path(self.path), entry=self.entry, threads=threads, inputs=self.inputs, outputs=self.outputs
+            path=Path(self.path),
+            entry=self.entry,
+            threads=threads,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            form=FormFiles(name=form.name, path=Path(form.path), entry=form.entry) if form else None,
         )
 
 
@@ -54,7 +65,7 @@ class Job:
     parent_pid: int
     subject: Subject
     files: tuple[str, ...]
-    """All files of the model, relative to its folder."""
+    """All files that are read to load it, relative to its folder."""
     cpus: int
     batchable: bool
 
@@ -65,13 +76,22 @@ def run_trial(runtime: Runtime, subject: Subject, trial: Trial, *, forked_s: flo
     base = private_bytes()
     send("stage", stage="loading it")
     began_s = time.monotonic()
-    model = runtime.load(subject.files(trial.threads))
+    files = subject.files(trial.threads)
+    model = _open(runtime, files)
     load_s = time.monotonic() - began_s
     send("stage", stage="answering the first call")
     inputs = synthetic(model.signature.inputs, 1)
     began_s = time.monotonic()
     model.run(inputs, ())
     warmup_s = time.monotonic() - began_s
+    two, second_s = trial.largest > 0 and has_second(subject.runtime, files), 0.0
+    if two:
+        send("stage", stage="opening its second session")
+        began_s = time.monotonic()
+        model = load_second(subject.runtime, files)
+        model.run(inputs, ())
+        second_s = time.monotonic() - began_s
+        give_back_memory()
     private, peak = _memory()
     send(
         "loaded",
@@ -79,15 +99,27 @@ def run_trial(runtime: Runtime, subject: Subject, trial: Trial, *, forked_s: flo
         load={"start_s": start_s, "fetch_s": 0.0, "load_s": load_s, "warmup_s": warmup_s},
         base_bytes=base,
         private_bytes=private,
-        mapped_bytes=mapped_bytes(Path(subject.path)),
+        mapped_bytes=sum(map(mapped_bytes, files.folders)),
+        second_s=second_s,
         peak_bytes=peak,
         assumed=assumed(model.signature.inputs),
     )
     if trial.largest:
-        _curve(model, subject, trial, send=send)
+        largest = _curve(model, subject, trial, send=send)
+        if two and largest:
+            del model
+            same = replace(trial, largest=largest, only_below_s=None)
+            _curve(_open(runtime, files), subject, same, send=send, first=True)
 
 
-def _curve(model: LoadedModel, subject: Subject, trial: Trial, *, send: Send) -> None:
+def _open(runtime: Runtime, files: ModelFiles) -> LoadedModel:
+    if files.form is not None and isinstance(runtime, FormRuntime):
+        return runtime.load_form(files, second=False)
+    return runtime.load(files)
+
+
+def _curve(model: LoadedModel, subject: Subject, trial: Trial, *, send: Send, first: bool = False) -> int:
+    """The largest batch that was measured; 0 when its label is out of the question. ``first`` of two sessions."""
     budget, points, batch = subject.budget, list[BatchPoint](), 1
     ends_s = time.monotonic() + budget.total_s
     while True:
@@ -100,15 +132,18 @@ def _curve(model: LoadedModel, subject: Subject, trial: Trial, *, send: Send) ->
         send(
             "point",
             label=trial.label,
+            first=first,
             point={"batch": batch, **_spread(points[-1])},
             private_bytes=private,
             peak_bytes=peak,
         )
         too_slow = trial.only_below_s is not None and points[0].p50_s >= trial.only_below_s
-        if too_slow or 2 * batch > trial.largest or 2 * private > subject.memory_bytes:
-            return
+        if too_slow:
+            return 0
+        if 2 * batch > trial.largest or 2 * private > subject.memory_bytes:
+            return batch
         if not goes_on(points, budget, left_s=ends_s - time.monotonic()):
-            return
+            return batch
         batch *= 2
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Protocol
 
 from sizewise.core.fleet import ReplicaState
+from sizewise.core.forms import Form
 from sizewise.core.profiles import LoadTime
 from sizewise.core.tensors import TensorSpec
 
@@ -47,6 +48,8 @@ class ReplicaSpec:
     command: CommandSpec | None = None
     inline: bool = False
     """In the gateway's own process, as long as that has not died with it."""
+    form: Form | None = None
+    """A load-ready form of the artifact, opened in its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +117,10 @@ class ReplicaObserved:
     ready_at_s: float | None = None
     load: LoadTime | None = None
     """Measured stages of its load, once ready."""
+    stage: str = ""
+    """Which of the sessions on a load-ready form it answers from; empty for the model as it was deployed."""
+    settled: bool = True
+    """No other session will take over."""
     memory_bytes: int = 0
     """RssAnon of its processes."""
     mapped_bytes: int = 0

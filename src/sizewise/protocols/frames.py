@@ -54,9 +54,11 @@ class Kind(IntEnum):
     STATUS = 7
     STOP = 8
     """Answer what has been received, then exit with status 0."""
+    SETTLED = 9
+    """Replica to who ordered a LOAD: JSON ``{target, stage}``; the model stays with the session that it has now."""
 
 
-_FIRST_KIND, _LAST_KIND = int(Kind.HELLO), int(Kind.STOP)
+_FIRST_KIND, _LAST_KIND = int(Kind.HELLO), int(Kind.SETTLED)
 
 
 class Flag(IntFlag):
@@ -202,7 +204,7 @@ def _refused(fields: tuple[Any, ...], limit: int) -> FrameError:
         return FrameError(f"frame starts with {fields[0]!r}, expected {MAGIC!r}")
     if fields[1] != VERSION:
         return FrameError(f"frame protocol {fields[1]} is not supported, this side speaks {VERSION}")
-    if not Kind.HELLO <= fields[2] <= Kind.STOP:
+    if not _FIRST_KIND <= fields[2] <= _LAST_KIND:
         return FrameError(f"unknown frame kind {fields[2]}")
     if fields[9] > MAX_TARGET_BYTES:
         return FrameError(f"target of {fields[9]} bytes is over the limit of {MAX_TARGET_BYTES}")

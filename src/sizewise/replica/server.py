@@ -5,12 +5,15 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import orjson
 
+from sizewise.core.forms import PACKED
 from sizewise.hosting.hosted import Batch, Hosted, Pending
 from sizewise.hosting.loading import LoadRequest, load, parse_load
+from sizewise.hosting.second import open_second
 from sizewise.protocols.errors import SizewiseError
 from sizewise.protocols.frames import (
     HEADER,
@@ -25,6 +28,7 @@ from sizewise.protocols.frames import (
 from sizewise.protocols.oip.encode import Answer, Part
 from sizewise.protocols.sockets import send_far_ahead
 from sizewise.replica.receiving import Receiver
+from sizewise.runtimes import LoadedModel
 from sizewise.runtimes.base import one_line
 from sizewise.system.memory import release_memory, rss_anon_bytes
 
@@ -167,6 +171,8 @@ class Replica:
     def __init__(self, replica_id: str, *, loop: asyncio.AbstractEventLoop, finished: Callable[[], None]) -> None:
         self.connections: set[Connection] = set()
         self.unflushed: list[Connection] = []
+        self._loaders: set[Connection] = set()
+        """Who ordered loads here hears what becomes of them."""
         self._id = replica_id
         self._loop = loop
         self._finished = finished
@@ -216,6 +222,7 @@ class Replica:
             self.stop()
             return
         if frame.kind == Kind.LOAD:
+            self._loaders.add(connection)
             status, body = self._load(bytes(frame.body))
         elif frame.kind == Kind.UNLOAD:
             status, body = self._unload(frame.target)
@@ -249,7 +256,32 @@ class Replica:
         )
         self._models[request.target.encode()] = hosted
         log.info("loaded %s: %s", request.target, orjson.dumps(loaded.report["load"]).decode())
+        if loaded.second is not None:
+            self._open_second(hosted, loaded.second)
         return hosted
+
+    def _open_second(self, hosted: Hosted, request: LoadRequest) -> None:
+        def swap(model: LoadedModel, open_s: float) -> "Future[LoadedModel]":
+            before = Future[LoadedModel]()
+
+            def put() -> None:
+                before.set_result(hosted.swap(model))
+                self._settle(request.target, hosted, stage=PACKED, second_s=open_s)
+
+            self._loop.call_soon_threadsafe(put)
+            return before
+
+        def failed() -> None:
+            self._loop.call_soon_threadsafe(lambda: self._settle(request.target, hosted))
+
+        open_second(request, swap=swap, failed=failed)
+
+    def _settle(self, target: str, hosted: Hosted, **news: Any) -> None:
+        """It stays with the session that it has now: said to whoever ordered the load, or asks later."""
+        hosted.report = {**hosted.report, **news, "settled": True}
+        for connection in self._loaders:
+            connection.send(Kind.SETTLED, 0, {"target": target, "stage": hosted.report["stage"], **news})
+        self.flush()
 
     def _unload(self, target: bytes) -> tuple[int, dict[str, Any]]:
         hosted = self._models.pop(target, None)
@@ -289,5 +321,6 @@ class Replica:
 
     def left(self, connection: Connection) -> None:
         self.connections.discard(connection)
+        self._loaders.discard(connection)
         if self._stopping and not self.connections and not self._scheduled:
             self._finished()

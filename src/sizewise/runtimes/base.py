@@ -17,7 +17,7 @@ Arrays = Mapping[str, Array]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormFiles:
-    """A load-ready form of the same model: opened in place of its files, which remain for when that fails."""
+    """A load-ready form of the same model, opened by ``FormRuntime.load_form``."""
 
     name: str
     path: Path

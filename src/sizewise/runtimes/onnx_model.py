@@ -1,7 +1,6 @@
 """ONNX models by ONNX Runtime, on the CPU."""
 
 import ctypes
-import logging
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from sizewise.protocols.errors import ModelFileError, RuntimeMissingError
 from sizewise.protocols.oip import RequestError, Signature
 from sizewise.protocols.oip.arrays import Array
 from sizewise.runtimes.base import Arrays, LoadedModel, ModelFiles, asked, one_line, text_array
-
-log = logging.getLogger(__name__)
 
 DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -52,11 +49,6 @@ class OnnxRuntime:
         _ort()
 
     def load(self, files: ModelFiles) -> LoadedModel:
-        if files.form is not None:
-            try:
-                return self.load_form(files, second=False)
-            except Exception as error:  # whatever is wrong with it: the model itself is there
-                log.warning("%s %s cannot be opened: %s", files.entry, files.form.name, one_line(error))
         try:
             session = open_session(files.file, session_options(files))
         except Exception as error:

@@ -19,9 +19,12 @@ from setproctitle import setproctitle
 from sizewise.backends.local.backend import LocalBackend
 from sizewise.backends.local.launch import Hello, KeeperInfo, KeeperOptions, stop_everything
 from sizewise.backends.local.machine import find_machine
-from sizewise.controller.controller import Controller, Parts
+from sizewise.controller.controller import Controller
 from sizewise.controller.deploy import Difference
+from sizewise.controller.former import Former
+from sizewise.controller.forms import FormStore
 from sizewise.controller.layout import ControllerLock, Holder, admin_token, prepare_state_dir
+from sizewise.controller.parts import Parts
 from sizewise.controller.proof import check_proof
 from sizewise.controller.spec import MachineSpec, ServingSpec, Spec
 from sizewise.controller.state import StateStore
@@ -184,12 +187,15 @@ class _Installation:
 
     def _controller(self, backend: LocalBackend, state: StateStore) -> Controller:
         budget = budget_of(self._settings.machine, self._state_dir)
+        forms = FormStore(self._state_dir / "forms")
+        bench = Bench(cpus=budget.cpus, memory_bytes=budget.memory_bytes)
         parts = Parts(
             backend=backend,
             clock=SystemClock(),
             state=state,
-            store=LocalStore(self._state_dir / "store", budget_bytes=budget.disk_bytes),
-            weigher=FileWeigher(self._state_dir, Bench(cpus=budget.cpus, memory_bytes=budget.memory_bytes)),
+            store=LocalStore(self._state_dir / "store", budget_bytes=budget.disk_bytes, forms=forms),
+            weigher=FileWeigher(self._state_dir, bench, forms=forms),
+            former=Former(forms, state_dir=self._state_dir),
             unix_s=time.time,
             new_id=lambda: secrets.token_hex(4),
             boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),

@@ -7,7 +7,8 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
-from sizewise.controller.controller import Controller, Parts
+from sizewise.controller.controller import Controller
+from sizewise.controller.parts import Parts
 from sizewise.controller.records import ModelRecord, VersionRecord
 from sizewise.controller.spec import ModelSpec
 from sizewise.controller.state import DecisionRecord

@@ -51,7 +51,7 @@ class LocalBackend:
         self._keeper = Reconnecting(self._connect_keeper)
         self._keeper_news = Reconnecting(self._connect_keeper_if_alive)
         self._gateway = Reconnecting(self._connect_gateway)
-        self._memory = MemoryReader(state_dir / "store")
+        self._memory = MemoryReader(state_dir)
         self._last_replicas: tuple[ReplicaObserved, ...] = ()
         self._last_processes: tuple[ProcessObserved, ...] = ()
 

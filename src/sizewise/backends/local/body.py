@@ -28,6 +28,8 @@ class Body(Protocol):
 
     process: Process
     port: int | None
+    stage: str
+    settled: bool
 
     @property
     def pid(self) -> int | None:
@@ -40,6 +42,10 @@ class Body(Protocol):
         ...
 
     async def make_ready(self) -> LoadTime | None: ...
+
+    async def until_settled(self) -> None:
+        """Until ``stage`` changes no more; call when it is ready."""
+        ...
 
     async def stop(self, grace_s: float) -> None:
         """Returns when nothing of it is left."""
@@ -56,6 +62,8 @@ class ForkedBody:
     """A replica of ours, forked by a warm parent and spoken to in frames."""
 
     port: int | None = None
+    stage = ""
+    settled = True
 
     def __init__(self, spec: ReplicaSpec, process: Process, link: ReplicaLink) -> None:
         self.process = process
@@ -117,7 +125,15 @@ class ForkedBody:
                 report = await self._link.load(self._spec)
         except TimeoutError as error:
             raise UnavailableError(f"loading took longer than {limit_s:g} s: give it more, or a faster disk") from error
+        self.stage, self.settled = report["stage"], report["settled"]
         return from_jsonable(LoadTime, {**report.get("load", {}), "start_s": self.start_s})
+
+    async def until_settled(self) -> None:
+        if self.settled:
+            return
+        with contextlib.suppress(UnavailableError):  # that it has gone is seen elsewhere
+            self.stage = (await self._link.settled())["stage"]
+        self.settled = True
 
     async def stop(self, grace_s: float) -> None:
         if grace_s > 0:

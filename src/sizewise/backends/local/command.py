@@ -55,6 +55,9 @@ def free_port() -> int:
 class CommandBody:
     """Leader of a session and process group of its own; everything in that group and below it goes with it."""
 
+    stage = ""
+    settled = True
+
     def __init__(self, spec: ReplicaSpec, process: Process, *, record: CommandRecord, folders: Folders) -> None:
         self.process = process
         self.port: int | None = record.port
@@ -137,6 +140,9 @@ class CommandBody:
             pause_s = min(pause_s * 1.5, SLOWEST_PROBE_S)
         got = "gave no answer" if status is None else f"answered {status}"
         raise UnavailableError(f"GET {path} {got} for {limit_s:g} s: correct ready.path or raise ready.timeout_s")
+
+    async def until_settled(self) -> None:
+        """It is what it is."""
 
     async def stop(self, grace_s: float) -> None:
         """SIGTERM to the group, SIGKILL to whatever is left of it and of its descendants after ``grace_s``."""

@@ -21,6 +21,8 @@ class InlineBody:
     route: dict[str, Any] = {"inline": True}  # noqa: RUF012  the same for all, and never written to
     pid: int | None = None
     """The gateway is counted as itself."""
+    stage = ""
+    settled = True
 
     def __init__(self, spec: ReplicaSpec, gateway: GatewayGuard, process: Process) -> None:
         self.process = process
@@ -44,6 +46,9 @@ class InlineBody:
         if "error" in answer:
             raise LoadFailedError(str(answer["error"]))
         return from_jsonable(LoadTime, answer["report"].get("load", {}))
+
+    async def until_settled(self) -> None:
+        """It has one session."""
 
     async def stop(self, grace_s: float) -> None:
         """Its route has gone, and with that the model."""

@@ -33,6 +33,7 @@ def load_request(spec: ReplicaSpec) -> dict[str, Any]:
         "inputs": [to_jsonable(tensor) for tensor in spec.inputs],
         "outputs": [to_jsonable(tensor) for tensor in spec.outputs],
         "self_check": spec.self_check,
+        "form": to_jsonable(spec.form),
     }
 
 
@@ -77,6 +78,13 @@ class ReplicaLink:
             lines = str(answer.get("error", "no reason given")).splitlines()
             raise LoadFailedError(lines[0] if lines else "no reason given")
         return answer
+
+    async def settled(self) -> dict[str, Any]:
+        """What the replica says once the model stays with the session that it has; call when it is loaded."""
+        while (frame := await self._next()).kind != Kind.SETTLED:
+            pass
+        news: dict[str, Any] = orjson.loads(frame.body)
+        return news
 
     def stop(self) -> None:
         """Answer what has been received, then exit."""

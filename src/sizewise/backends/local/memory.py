@@ -38,8 +38,8 @@ class Weight:
 class MemoryReader:
     """Reads block for a fraction of a millisecond per process, mapped ones for several: call it from a thread."""
 
-    def __init__(self, store: Path, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._store = store
+    def __init__(self, files: Path, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._files = files
         self._now_s = now_s
         self._weights: dict[int, Weight] = {}
 
@@ -55,7 +55,7 @@ class MemoryReader:
         anonymous = sum(rss_anon_bytes(pid) for pid in pids)
         mapped, shared, looked_at_s = before.mapped_bytes, before.shared_bytes, before.looked_at_s
         if each.replica and _due(each, before, now_s):
-            mapped, shared, looked_at_s = mapped_bytes(self._store, each.pid), shared_anon_bytes(each.pid), now_s
+            mapped, shared, looked_at_s = mapped_bytes(self._files, each.pid), shared_anon_bytes(each.pid), now_s
         private = max(0, anonymous - shared)
         return Weight(
             private_bytes=private,

@@ -115,6 +115,8 @@ class Replica:
             last_exit=self._last_exit,
             last_exit_at_s=self._last_exit_at_s,
             port=body.port if body is not None else None,
+            stage=body.stage if body is not None else "",
+            settled=body is None or body.settled,
         )
 
     def _enter(self, state: ReplicaState, detail: str = "") -> None:
@@ -157,6 +159,8 @@ class Replica:
         """From started to dead or told to stop."""
         self._enter(ReplicaState.LOADING)
         await first_of(self._ready(body), body.process.exited.wait(), self._stopping.wait())
+        if self.state is ReplicaState.READY and not body.settled:
+            await first_of(self._settled(body), body.process.exited.wait(), self._stopping.wait())
         if self.state is ReplicaState.READY:
             await first_of(body.process.exited.wait(), self._stopping.wait())
         if body.process.exited.is_set() and not self._stopping.is_set():
@@ -167,6 +171,10 @@ class Replica:
         self._load = load or self._load
         self._enter(ReplicaState.READY)
         await self._around.gateway.set_replica(self.spec.replica_id, self.route_of(body))
+
+    async def _settled(self, body: Body) -> None:
+        await body.until_settled()
+        self._around.changed(self, body.stage)
 
     def route_of(self, body: Body) -> ReplicaRoute:
         """What the gateway is told of it while it is ready."""
