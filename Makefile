@@ -7,7 +7,7 @@ export PYTHON VENV
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-all check check-fast format bench docs clean help
+.PHONY: demo test test-all check check-fast format bench bench-serving docs clean help
 
 demo: ## set up and run the main job on real models: about four minutes after set-up
 	@scripts/setup.sh demo
@@ -41,6 +41,10 @@ format: # rewrite the tree as the format and the safe lint fixes want it
 bench: ## run the benchmarks and hold them against benchmarks/budgets.toml
 	@scripts/setup.sh dev
 	@for name in codec decide serve binary connections overload start idle; do echo "bench: $$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+bench-serving: ## measure Sizewise beside eight other model servers: 20 minutes; at first also 3 GB of packages
+	@scripts/setup.sh dev
+	@$(BIN)/python -m benchmarks.serving $(ARGS)
 
 docs: ## check that every relative link in the documents leads somewhere
 	@scripts/setup.sh dev

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,15 +64,31 @@ def tree(pid: int) -> list[int]:
     return [pid, *(child.pid for child in process.children(recursive=True))]
 
 
-def wrk(url: str, body: Path, *, connections: int, seconds: float, pids: list[int]) -> Window:
-    """Closed-loop load from one wrk thread. Exits in one line when wrk is missing."""
+JSON_HEADERS = {"Content-Type": "application/json"}
+
+
+def need_wrk() -> None:
+    """Exits in one line when wrk is missing."""
     if shutil.which("wrk") is None:
         sys.exit("wrk is not installed: apt-get install wrk")
+
+
+def wrk(
+    url: str,
+    body: Path,
+    *,
+    connections: int,
+    seconds: float,
+    pids: list[int],
+    headers: Mapping[str, str] = JSON_HEADERS,
+) -> Window:
+    """Closed-loop load from one wrk thread. Exits in one line when wrk is missing."""
+    need_wrk()
     before = cpu_s(pids)
     started = time.perf_counter()
     done = subprocess.run(
         ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "-s", str(WRK_SCRIPT), url],
-        env={**os.environ, "BODY_FILE": str(body)},
+        env={**os.environ, "BODY_FILE": str(body), "BODY_HEADERS": "".join(f"{k}: {v}\n" for k, v in headers.items())},
         capture_output=True,
         text=True,
         check=True,

@@ -1,9 +1,11 @@
--- Post the file named by BODY_FILE over and over; print one line of JSON at the end.
+-- Post the file named by BODY_FILE with the lines of BODY_HEADERS over and over; print one line of JSON at the end.
 local file = assert(io.open(os.getenv("BODY_FILE"), "rb"))
 wrk.method = "POST"
 wrk.body = file:read("*a")
-wrk.headers["Content-Type"] = "application/json"
 file:close()
+for name, value in os.getenv("BODY_HEADERS"):gmatch("([^\n:]+): ([^\n]+)") do
+  wrk.headers[name] = value
+end
 
 function done(summary, latency, _)
   local e = summary.errors

@@ -3,7 +3,7 @@
 Same machine, same run, same body (v2 JSON, 64 floats), windows alternating, medians of three; FastAPI gets as many
 worker processes as Sizewise uses (gateway and replica: two). Beside both: the same model inside the gateway
 (`isolation: inline`), and one process that does everything in its protocol callbacks and checks nothing. The load
-generator shares the machine.
+generator shares the machine. The quick check of `make bench`; `python -m benchmarks.serving` measures every peer.
 
 Usage: python -m benchmarks.serve [--seconds 5] [--repeats 3]
 """
@@ -23,7 +23,8 @@ from benchmarks.common import Sizewise, Window, free_port, median_window, row_of
 from sizewise.demo.onnx_files import write_random_mlp
 
 CONNECTIONS = (1, 16, 64)
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
 
 
 def main() -> None:
@@ -51,10 +52,19 @@ def main() -> None:
         bare_url = f"http://127.0.0.1:{bare_port}/"
         bare_pid = stack.enter_context(server(bare, bare_url, {"MODEL": str(model)}, HERE))
         port = free_port()
-        command = [sys.executable, "-m", "uvicorn", "fastapi_app:app", "--port", str(port), "--workers", "2"]
+        command = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "benchmarks.serving.peers.fastapi.app:app",
+            "--port",
+            str(port),
+            "--workers",
+            "2",
+        ]
         command += ["--no-access-log", "--log-level", "error"]
         base = f"http://127.0.0.1:{port}"
-        pid = stack.enter_context(server(command, f"{base}/healthz", {"MODEL": str(model)}, HERE / "rivals"))
+        pid = stack.enter_context(server(command, f"{base}/healthz", {"MODEL": str(model)}, ROOT))
         rivals = {
             "sizewise": (f"{ours.url}/v2/models/small/infer", ours.pids("gateway", "replica")),
             "sizewise inline": (f"{inside.url}/v2/models/small/infer", inside.pids("gateway", "replica")),

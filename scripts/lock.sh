@@ -19,3 +19,10 @@ compile "$@" requirements/dev.in --constraints requirements/demo.txt --output-fi
 compile "$@" requirements/kserve.in --output-file requirements/kserve.txt
 compile "$@" requirements/heavy.in --constraints requirements/demo.txt --constraints requirements/dev.txt \
     --output-file requirements/heavy.txt
+
+# Peers of the serving benchmark, each in an environment of its own: plain pins, for the one platform it runs on
+for peer in benchmarks/serving/peers/*/requirements.in; do
+    "${UV:-uv}" pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_36 --no-annotate \
+        --no-emit-index-url --no-emit-find-links --custom-compile-command scripts/lock.sh "$@" \
+        "$peer" --output-file "${peer%.in}.txt"
+done

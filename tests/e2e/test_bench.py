@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ import sizewise as public
 from sizewise.demo.onnx_files import write_random_mlp
 from tests.e2e.up import sizewise, up
 
+OWN_SERVER = Path(__file__).with_name("own_server.pem")
+"""Key and certificate of 127.0.0.1, signed by itself, good for a hundred years and for nothing else."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BUSY = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n"
 UNTIL_CLOSED = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall of it"
@@ -25,7 +28,7 @@ Answer = Callable[[int], tuple[float, bytes, bool]]
 
 
 @contextlib.contextmanager
-def server(answer: Answer) -> Iterator[str]:
+def server(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """A server in a thread of its own; requests without a body only."""
     loop, ready, count = asyncio.new_event_loop(), threading.Event(), iter(range(10**9))
     found: list[int] = []
@@ -44,7 +47,7 @@ def server(answer: Answer) -> Iterator[str]:
             writer.close()
 
     async def serve() -> None:
-        listening = await asyncio.start_server(talk, "127.0.0.1", 0)
+        listening = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=tls)
         found.append(listening.sockets[0].getsockname()[1])
         ready.set()
         await stopped.wait()
@@ -60,7 +63,7 @@ def server(answer: Answer) -> Iterator[str]:
     thread.start()
     ready.wait()
     try:
-        yield f"http://127.0.0.1:{found[0]}/"
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{found[0]}/"
     finally:
         loop.call_soon_threadsafe(stopped.set)
         thread.join()
@@ -106,6 +109,18 @@ def test_a_closed_loop_takes_every_kind_of_answer(answer: tuple[bytes, bool]) ->
     assert seen["latency"]["p50_s"] >= 0.005
 
 
+def test_https_asks_for_a_certificate_that_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(OWN_SERVER)
+    with server(lambda n: (0.0, OK, False), tls) as url:
+        refused = sizewise("bench", url, "--rate", "50", "--seconds", "0.5")
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+        assert "certificate verify failed" in refused.stderr
+        monkeypatch.setenv("SSL_CERT_FILE", str(OWN_SERVER))
+        seen = window(bench(url, "--rate", "50", "--seconds", "0.5"))
+    assert seen["statuses"] == {"200": seen["sent"]}
+
+
 def test_errors_are_counted_by_status_and_reason() -> None:
     kinds = [(0.0, OK, False), (0.0, BUSY, False), (0.0, CUT, True), (5.0, OK, False), (0.0, b"nonsense\r\n\r\n", True)]
     with server(lambda n: kinds[n % 5]) as url:
@@ -135,6 +150,17 @@ def test_a_trace_shapes_the_rate(tmp_path: Path) -> None:
     assert seen["seconds"] == 1.5
     assert seen["offered_per_s"] == pytest.approx(40)
     assert 59 <= seen["sent"] <= 61
+
+
+def test_a_trace_with_a_rate_is_a_shape_and_the_page_shows_it(tmp_path: Path) -> None:
+    (tmp_path / "day.rate.csv").write_text("timestamp_s,model,requests\n0,a,10\n60,a,30\n60,b,0\n120,b,20\n")
+    with server(lambda n: (0.0, OK, False)) as url:
+        load = ("--trace", "day.rate.csv", "--rate", "100", "--seconds", "1.5", "--uniform", "--warmup-s", "0")
+        done = sizewise("bench", url, *load, "-o", "html", cwd=tmp_path)
+    assert done.returncode == ("The load generator was the limit" in done.stdout), done.stderr
+    assert done.stdout.startswith("<!doctype html>")
+    assert f"<h1>{url}</h1>" in done.stdout
+    assert "<td>trace</td><td>100</td>" in done.stdout
 
 
 def test_more_than_the_generator_can_do_is_said() -> None:

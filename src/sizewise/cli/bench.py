@@ -1,21 +1,30 @@
 """``sizewise bench``: load on a model or an address, and what it did to latency."""
 
 import contextlib
+import datetime as dt
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sizewise.cli.app import app
-from sizewise.cli.options import DEFAULT_STATE_DIR, Output, OutputOption, StateDirOption, UrlOption
+from sizewise.cli.options import DEFAULT_STATE_DIR, StateDirOption, UrlOption
 
 if TYPE_CHECKING:
     from sizewise.api import BenchReport
     from sizewise.core.slo import Slo
+
+
+class Output(StrEnum):
+    table = "table"
+    json = "json"
+    html = "html"
+
 
 TargetArgument = Annotated[str, typer.Argument(metavar="MODEL|URL", help="A model that is served, or any address.")]
 ConnectionsOption = Annotated[
@@ -25,7 +34,12 @@ RateOption = Annotated[float | None, typer.Option(min=0.1, max=1e6, help="Reques
 SecondsOption = Annotated[
     float | None, typer.Option(min=0.5, max=86_400, help="Counted time of each window; 10, or the trace's, if absent.")
 ]
-TraceOption = Annotated[Path | None, typer.Option(help="CSV file: time_s,rate_per_s; each rate holds until the next.")]
+TraceOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV file: time_s,rate_per_s or timestamp_s,requests. With --rate only its shape, squeezed into --seconds."
+    ),
+]
 LevelsOption = Annotated[
     str | None, typer.Option(help="Percent of the peak, which is measured first, such as 50,70,90.")
 ]
@@ -37,6 +51,9 @@ SeedOption = Annotated[int, typer.Option(help="Of arrivals and bodies.")]
 WarmupOption = Annotated[float, typer.Option(min=0, max=3600, help="Time under load before counting begins.")]
 TimeoutOption = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds after which a request has failed.")]
 SloOption = Annotated[float | None, typer.Option("--slo-p95-ms", min=0.1, help="Latency goal; the model's if absent.")]
+OutputOption = Annotated[
+    Output, typer.Option("--output", "-o", help="How to print the result; html is one page with pictures.")
+]
 
 
 @app.command()
@@ -67,6 +84,7 @@ def bench(
     from sizewise import api
     from sizewise.loadgen.schedule import Spacing
 
+    _needs_a_file(output)
     options = api.BenchOptions(
         connections=connections,
         rate_per_s=rate,
@@ -90,11 +108,22 @@ def bench(
     raise typer.Exit(0 if report.bottleneck is None else 1)
 
 
+def _needs_a_file(output: Output) -> None:
+    """Said before the load runs, not after."""
+    from sizewise.protocols.errors import UsageError
+
+    if output is Output.html and sys.stdout.isatty():
+        raise UsageError("a page is for a browser, not for a terminal: add > bench.html")
+
+
 def _show(report: "BenchReport", output: Output) -> None:
+    from sizewise.cli.bench_page import bench_page
     from sizewise.cli.printing import console, message, print_json
     from sizewise.cli.show_bench import bench_json, bench_view
 
-    if output is Output.json:
+    if output is Output.html:
+        typer.echo(bench_page(report, now=dt.datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z")))
+    elif output is Output.json:
         print_json(bench_json(report))
     else:
         out = console()

@@ -30,7 +30,7 @@ def bench_view(report: BenchReport, *, width: int) -> "RenderableType":
     last = report.levels[-1]
     parts: list[RenderableType] = [
         Text(report.url, style="bold"),
-        Text(_head(report)),
+        Text("\n".join(f"  {line}" for line in head_lines(report))),
         Text(),
         _loads(report, width=width),
         Text(),
@@ -66,15 +66,16 @@ def _bins(histogram: Sequence[tuple[float, int]]) -> Mapping[int, int]:
     return {step: sum(count for _, count in group) for step, group in groupby(placed, key=lambda pair: pair[0])}
 
 
-def _head(report: BenchReport) -> str:
+def head_lines(report: BenchReport) -> list[str]:
+    """What was sent, and what is wanted."""
     slo = report.slo
     lines = [
-        f"  body          {format_bytes(report.body_bytes) if report.body_bytes else 'none (GET)'}",
-        f"  first answer  {format_seconds(report.first_answer_s)}",
+        f"body          {format_bytes(report.body_bytes) if report.body_bytes else 'none (GET)'}",
+        f"first answer  {format_seconds(report.first_answer_s)}",
     ]
     if slo is not None:
-        lines.append(f"  goal          {slo_text({'quantile': slo.quantile, 'latency_s': slo.latency_s})}")
-    return "\n".join(lines)
+        lines.append(f"goal          {slo_text({'quantile': slo.quantile, 'latency_s': slo.latency_s})}")
+    return lines
 
 
 def _loads(report: BenchReport, *, width: int) -> "Table":
@@ -117,9 +118,10 @@ def _latencies(levels: Sequence[Level]) -> "Table":
 
 def _errors(levels: Sequence[Level]) -> list[str]:
     failed = [level for level in levels if level.window.errors]
-    return [f"errors at {level.name}: {', '.join(_reasons(level.window))}" for level in failed]
+    return [f"errors at {level.name}: {', '.join(reasons(level.window))}" for level in failed]
 
 
-def _reasons(window: Window) -> list[str]:
+def reasons(window: Window) -> list[str]:
+    """How often what went wrong, statuses first."""
     bad = [f"{count:,} x {status}" for status, count in window.statuses.items() if not "200" <= status < "400"]
     return bad + [f"{count:,} x {reason}" for reason, count in window.failures.items()]

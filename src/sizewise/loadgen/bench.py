@@ -9,7 +9,7 @@ from sizewise.loadgen.request import Target
 from sizewise.loadgen.run import Load, run
 from sizewise.loadgen.schedule import Schedule, Spacing, constant
 from sizewise.loadgen.tally import Window
-from sizewise.loadgen.trace import read_trace
+from sizewise.loadgen.trace import read_trace, shaped
 from sizewise.protocols.errors import UsageError
 
 PEAK_CONNECTIONS = 64
@@ -31,11 +31,12 @@ class BenchOptions:
     measure the peak; None is 64."""
     rate_per_s: float | None = None
     trace: Path | None = None
-    """CSV file with the columns time_s and rate_per_s."""
+    """CSV file: see ``read_trace``. Alone it is replayed as it is. With a rate it gives the shape only: its ups and
+    downs are squeezed into ``seconds``, around that rate."""
     levels: tuple[float, ...] = ()
     """Shares of the peak, 0 to 1."""
     seconds: float | None = None
-    """Counted time of each window; None is 10, or the length of the trace."""
+    """Counted time of each window; None is 10, or the length of a trace that is replayed."""
     warmup_s: float = 1.0
     spacing: Spacing = Spacing.poisson
     seed: int = 7
@@ -78,7 +79,7 @@ def checked(options: BenchOptions) -> BenchOptions:
     """Raises UsageError when options contradict each other."""
     chosen = {"--rate": options.rate_per_s, "--trace": options.trace, "--levels": options.levels or None}
     given = [name for name, value in chosen.items() if value is not None]
-    if len(given) > 1:
+    if len(given) > 1 and options.levels:
         raise UsageError(f"{' and '.join(given)} cannot be combined: each says what the rate is")
     if not given and options.connections is None:
         return replace(options, levels=LEVELS)
@@ -125,6 +126,10 @@ def _load(options: BenchOptions, schedule: Schedule | None, *, seconds: float) -
 
 
 def _traced(options: BenchOptions, path: Path) -> Schedule:
-    steps, length_s = read_trace(path)
+    trace = read_trace(path)
+    steps, length_s = trace
     seconds = min(length_s, options.seconds or length_s)
+    if options.rate_per_s is not None:
+        seconds = options.seconds or SECONDS
+        steps = shaped(trace, mean_per_s=options.rate_per_s, seconds=seconds)
     return Schedule(steps=steps, seconds=seconds, spacing=options.spacing, seed=options.seed)

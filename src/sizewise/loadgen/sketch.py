@@ -36,6 +36,13 @@ class Sketch:
         self.sum_s += seconds
         self.max_s = max(self.max_s, seconds)
 
+    def merge(self, other: "Sketch") -> None:
+        for bucket, count in other.counts.items():
+            self.counts[bucket] = self.counts.get(bucket, 0) + count
+        self.total += other.total
+        self.sum_s += other.sum_s
+        self.max_s = max(self.max_s, other.max_s)
+
     def quantile(self, q: float) -> float | None:
         """Seconds that the share ``q`` of the samples does not exceed, or None without samples."""
         if not self.total:

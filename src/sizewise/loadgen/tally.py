@@ -12,6 +12,8 @@ LATE_S = 0.001
 """Lateness at p99 that is not worth a word."""
 LATE_SHARE = 0.25
 """Share of the latency at p99 that the generator's own lateness may make up."""
+SLICES = 50
+"""Of a window: as many as a picture can show, and each still has samples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,20 @@ class Latency:
     mean_s: float | None
     histogram: tuple[tuple[float, int], ...]
     """Upper bound in seconds and count, ascending; bounds grow by 2 %, empty ones are left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A slice of the window. Requests count where they were due, answers where they came."""
+
+    at_s: float
+    """Its begin, from that of the window."""
+    due_per_s: float
+    answered_per_s: float
+    """Good answers."""
+    errors: int
+    p50_s: float | None
+    p99_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +73,8 @@ class Window:
     In a closed loop nothing is due, so a timer is watched instead."""
     cpu_share: float
     """Of one core, used by the generator."""
+    moments: tuple[Moment, ...]
+    """How it went, in slices of equal length."""
     bottleneck: str | None
     """Why the generator limited what was measured; None when it did not."""
 
@@ -64,6 +82,14 @@ class Window:
     def errors(self) -> int:
         bad = sum(count for status, count in self.statuses.items() if not "200" <= status < "400")
         return bad + sum(self.failures.values())
+
+
+@dataclass(slots=True)
+class Slice:
+    due: int = 0
+    good: int = 0
+    errors: int = 0
+    latency: Sketch = field(default_factory=Sketch)
 
 
 @dataclass(slots=True)
@@ -76,14 +102,21 @@ class Tally:
     sent: int = 0
     good: int = 0
     in_slo: int = 0
-    latency: Sketch = field(default_factory=Sketch)
+    slices: tuple[Slice, ...] = field(default_factory=lambda: tuple(Slice() for _ in range(SLICES)))
     service: Sketch = field(default_factory=Sketch)
     lag: Sketch = field(default_factory=Sketch)
     statuses: Counter[int] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
 
+    def slice_of(self, at_s: float) -> Slice:
+        """``at_s`` lies within the window."""
+        passed = (at_s - self.from_s) / (self.until_s - self.from_s)
+        return self.slices[min(SLICES - 1, int(passed * SLICES))]
+
     def submitted(self, due_s: float) -> None:
-        self.sent += self.from_s <= due_s < self.until_s
+        if self.from_s <= due_s < self.until_s:
+            self.sent += 1
+            self.slice_of(due_s).due += 1
 
     def came(self, due_s: float, now_s: float) -> None:
         """The generator came to what was due."""
@@ -94,23 +127,35 @@ class Tally:
         good = 200 <= status < 400
         if good and self.from_s <= now_s < self.until_s:
             self.good += 1
+            self.slice_of(now_s).good += 1
         if not self.from_s <= due_s < self.until_s:
             return
         self.statuses[status] += 1
+        of_due = self.slice_of(due_s)
         if good:
-            self.latency.add(now_s - due_s)
+            of_due.latency.add(now_s - due_s)
             self.service.add(now_s - sent_s)
             self.in_slo += self.slo_s is not None and now_s - due_s <= self.slo_s
+        else:
+            of_due.errors += 1
 
     def failed(self, reason: str, due_s: float) -> None:
         if self.from_s <= due_s < self.until_s:
             self.failures[reason] += 1
+            self.slice_of(due_s).errors += 1
+
+    def latency(self) -> Sketch:
+        """From when requests were due, over the whole window."""
+        whole = Sketch()
+        for each in self.slices:
+            whole.merge(each.latency)
+        return whole
 
 
 def window_of(tally: Tally, *, offered_per_s: float | None, connections: int, cpu_share: float) -> Window:
     seconds = tally.until_s - tally.from_s
-    lag_p99_s = tally.lag.quantile(0.99) or 0.0
-    limited = limit_of(cpu_share, lag_p99_s=lag_p99_s, latency_p99_s=tally.latency.quantile(0.99))
+    lag_p99_s, latency = tally.lag.quantile(0.99) or 0.0, tally.latency()
+    limited = limit_of(cpu_share, lag_p99_s=lag_p99_s, latency_p99_s=latency.quantile(0.99))
     return Window(
         kind="closed" if offered_per_s is None else "open",
         seconds=seconds,
@@ -120,11 +165,12 @@ def window_of(tally: Tally, *, offered_per_s: float | None, connections: int, cp
         sent=tally.sent,
         statuses={str(status): count for status, count in sorted(tally.statuses.items())},
         failures=dict(sorted(tally.failures.items())),
-        latency=_latency(tally.latency),
+        latency=_latency(latency),
         service=_latency(tally.service),
         attainment=tally.in_slo / tally.sent if tally.slo_s is not None and tally.sent else None,
         lag_p99_s=lag_p99_s,
         cpu_share=cpu_share,
+        moments=_moments(tally, seconds / SLICES),
         bottleneck=limited,
     )
 
@@ -136,6 +182,20 @@ def limit_of(cpu_share: float, *, lag_p99_s: float, latency_p99_s: float | None)
     if lag_p99_s > max(LATE_S, LATE_SHARE * (latency_p99_s or 0.0)):
         return f"1 time in 100 it came {lag_p99_s * 1000:.1f} ms late or more, using {cpu_share:.0%} of a core"
     return None
+
+
+def _moments(tally: Tally, length_s: float) -> tuple[Moment, ...]:
+    return tuple(
+        Moment(
+            at_s=i * length_s,
+            due_per_s=each.due / length_s,
+            answered_per_s=each.good / length_s,
+            errors=each.errors,
+            p50_s=each.latency.quantile(0.5),
+            p99_s=each.latency.quantile(0.99),
+        )
+        for i, each in enumerate(tally.slices)
+    )
 
 
 def _latency(sketch: Sketch) -> Latency:

@@ -1,6 +1,7 @@
 """What ``bench`` prints, and how its options are read."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -63,3 +64,5 @@ def test_without_a_rate_it_is_levels() -> None:
     assert checked(BenchOptions(rate_per_s=5)).levels == ()
     with pytest.raises(UsageError, match="cannot be combined"):
         checked(BenchOptions(rate_per_s=5, levels=(0.5,)))
+    shape = checked(BenchOptions(rate_per_s=5, trace=Path("day.csv")))
+    assert (shape.levels, shape.rate_per_s) == ((), 5)

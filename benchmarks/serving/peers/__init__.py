@@ -1,0 +1,1 @@
+"""One folder for each peer: its server, and what its environment holds. Never imported by Sizewise."""
