@@ -103,15 +103,20 @@ class Tally:
     good: int = 0
     in_slo: int = 0
     slices: tuple[Slice, ...] = field(default_factory=lambda: tuple(Slice() for _ in range(SLICES)))
+    _slot: tuple[Slice, ...] = field(init=False)
+    _slots_per_s: float = field(init=False)
     service: Sketch = field(default_factory=Sketch)
     lag: Sketch = field(default_factory=Sketch)
     statuses: Counter[int] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
 
+    def __post_init__(self) -> None:
+        self._slot = (*self.slices, self.slices[-1])  # twice: rounding may reach one too far
+        self._slots_per_s = SLICES / (self.until_s - self.from_s)
+
     def slice_of(self, at_s: float) -> Slice:
         """``at_s`` lies within the window."""
-        passed = (at_s - self.from_s) / (self.until_s - self.from_s)
-        return self.slices[min(SLICES - 1, int(passed * SLICES))]
+        return self._slot[int((at_s - self.from_s) * self._slots_per_s)]
 
     def submitted(self, due_s: float) -> None:
         if self.from_s <= due_s < self.until_s:
