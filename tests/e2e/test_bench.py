@@ -13,10 +13,9 @@ import pytest
 
 import sizewise as public
 from sizewise.demo.onnx_files import write_random_mlp
+from tests.e2e import certificates
 from tests.e2e.up import sizewise, up
 
-OWN_SERVER = Path(__file__).with_name("own_server.pem")
-"""Key and certificate of 127.0.0.1, signed by itself, good for a hundred years and for nothing else."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BUSY = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n"
 UNTIL_CLOSED = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall of it"
@@ -109,14 +108,14 @@ def test_a_closed_loop_takes_every_kind_of_answer(answer: tuple[bytes, bool]) ->
     assert seen["latency"]["p50_s"] >= 0.005
 
 
-def test_https_asks_for_a_certificate_that_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(OWN_SERVER)
+def test_https_asks_for_a_certificate_that_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, tls = certificates.write(tmp_path), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(files.cert, files.key)
     with server(lambda n: (0.0, OK, False), tls) as url:
         refused = sizewise("bench", url, "--rate", "50", "--seconds", "0.5")
         assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
         assert "certificate verify failed" in refused.stderr
-        monkeypatch.setenv("SSL_CERT_FILE", str(OWN_SERVER))
+        monkeypatch.setenv("SSL_CERT_FILE", str(files.ca))
         seen = window(bench(url, "--rate", "50", "--seconds", "0.5"))
     assert seen["statuses"] == {"200": seen["sent"]}
 
