@@ -92,7 +92,7 @@ def _peers(record: Record) -> str:
         failed = [f"{body}: {why}" for body, why in peer["failed"].items()]
         starts = _spread(_of(peer["starts_s"])) if peer["starts_s"] else "-"
         memory = _spread(_of(peer["memory_mib"])) if peer["memory_mib"] else "-"
-        said = [peer["processes"], *(f"**not measured** on {each}" for each in failed)]
+        said = [peer["processes"], *(f"**failed** on {each}" for each in failed)]
         lines.append(_row([_name(record, name), "; ".join(said), versions, starts, memory]))
     return "\n".join(lines)
 
