@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import ssl
@@ -10,10 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e import certificates
+from sizewise.cli.show_up import example_request
+from tests.e2e import certificates, real_models
 from tests.e2e.certificates import Files
 from tests.e2e.gateway_rig import INPUTS, FakeReplica, Http, Process
-from tests.e2e.up import sizewise
+from tests.e2e.up import sizewise, up
 
 ROUTE = {"model": "m", "version": "v1", "socket": "r-r1.sock", "max_outstanding": 64}
 
@@ -166,3 +168,23 @@ def test_what_is_wrong_with_the_files_is_said_in_one_line(files: Files, tmp_path
     assert "needs both cert and key" in up_with(tmp_path, "{cert: tls.pem}")
     files.key.chmod(0o644)
     assert "chmod 600" in up_with(tmp_path, "{cert: tls.pem, key: tls.key}")
+
+
+def test_bench_and_the_printed_request_know_https(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_models.write_mlp(tmp_path / "mlp.onnx")
+    serving = f"\nserving: {{port: 0, admin_port: 0, tls: {{cert: {files.cert}, key: {files.key}}}}}\n"
+    with up("models: {mlp: {uri: mlp.onnx, scaling: {min_replicas: 1}}}", tmp_path, serving=serving) as system:
+        assert system.url.startswith("https://")
+        shown = example_request(system.url, ["mlp"], cert=str(files.cert))
+        assert shown.startswith(f"curl -s --cacert {files.cert} https://127.0.0.1:")
+        assert shown.count("/infer -d"), "its own metadata could be read"
+        here = ("--state-dir", system.state_dir, "--rate", "20", "--seconds", "0.5", "--warmup-s", "0.2", "-o", "json")
+        refused = sizewise("bench", "mlp", *here)
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
+        assert "certificate verify failed" in refused.stderr
+        monkeypatch.setenv("SSL_CERT_FILE", str(files.ca))
+        # A busy machine may make it say that it was the limit itself; it has measured all the same
+        report = json.loads(sizewise("bench", "mlp", *here).stdout)
+        assert report["url"] == f"{system.url}/v2/models/mlp/infer"

@@ -7,7 +7,19 @@ import pytest
 
 from tests.repo import pins
 
-FRAMEWORKS = ("joblib", "lightgbm", "onnx", "onnxruntime", "scipy", "sklearn", "skops", "torch", "xgboost")
+FRAMEWORKS = (
+    "google.protobuf",
+    "grpc",
+    "joblib",
+    "lightgbm",
+    "onnx",
+    "onnxruntime",
+    "scipy",
+    "sklearn",
+    "skops",
+    "torch",
+    "xgboost",
+)
 
 HELP = """
 import sys
