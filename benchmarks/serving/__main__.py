@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=3, help="of each window, whole ones: wrk takes no others")
     parser.add_argument("--warmup", type=int, default=1, help="seconds of load before each window")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--note", default="", help="what else is to be known of this run, kept in the result")
     parser.add_argument("--result", type=Path, default=dated(), metavar="FILE.json", help="its plot is beside it")
     parser.add_argument("--table", type=Path, metavar="RESULT.json", help="print a result and measure nothing")
     parser.add_argument("--into", type=Path, metavar="PAGE.md", help="with --table: replace the figures of this page")
@@ -52,6 +53,7 @@ def main() -> None:
         seconds=options.seconds,
         warmup_s=options.warmup,
         repeats=options.repeats,
+        note=options.note,
     )
     record, path = measure(plan), options.result
     path.write_text(json.dumps(record, indent=1) + "\n")

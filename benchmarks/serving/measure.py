@@ -32,6 +32,7 @@ class Plan:
     seconds: float
     warmup_s: float
     repeats: int
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +151,7 @@ class _Run:
             "seconds": self.plan.seconds,
             "warmup_s": self.plan.warmup_s,
             "repeats": self.plan.repeats,
+            "note": self.plan.note,
             "wrk": _wrk_version(),
             "machine": {"cpu": cpu_name(), "cpus": os.cpu_count(), "memory_bytes": psutil.virtual_memory().total},
             "bodies": {name: KINDS[name] for name in self.plan.bodies},

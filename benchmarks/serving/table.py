@@ -51,7 +51,7 @@ def _conditions(record: Record) -> str:
     return (
         f"Measured on {record['date']}: {cpus} cores of {machine['cpu']}, {gib:.0f} GiB, {record['wrk']}. "
         f"Medians of {record['repeats']} windows of {record['seconds']:g} s, each of a server newly started; "
-        f"the least and the most in brackets."
+        f"the least and the most in brackets. {record['note']}".rstrip()
     )
 
 

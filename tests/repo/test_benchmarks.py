@@ -1,5 +1,6 @@
 """Peers of the serving benchmark are pinned to the last package, and Sizewise never imports any of this."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from benchmarks.serving.environments import named
 from benchmarks.serving.registry import PEERS as REGISTRY
+from benchmarks.serving.table import FIGURES, markdown
 from tests.repo.paths import ROOT, python_files, shown
 from tests.repo.test_requirements import normal
 
@@ -26,6 +28,14 @@ def test_every_package_of_a_peer_is_pinned(peer: Path) -> None:
 def test_the_product_does_not_know_its_benchmarks() -> None:
     naming = re.compile(r"^\s*(?:from|import) benchmarks\b", re.MULTILINE)
     assert not [shown(path) for path in python_files("src") if naming.search(path.read_text())]
+
+
+def test_the_page_shows_a_record_that_is_here() -> None:
+    page = (ROOT / "docs/performance.md").read_text()
+    found = FIGURES.search(page)
+    assert found is not None
+    record = json.loads((ROOT / "benchmarks/results" / found["result"]).read_text())
+    assert found["text"] == markdown(record), "write it anew: python -m benchmarks.serving --table ... --into ..."
 
 
 def test_the_page_says_what_each_peer_is_good_for() -> None:

@@ -30,6 +30,7 @@ def record(rows: dict[tuple[str, str, int], list[dict[str, float]]]) -> dict[str
         "date": "2026-11-22",
         "seconds": 3,
         "repeats": 3,
+        "note": "A quiet machine.",
         "wrk": "wrk 4",
         "machine": {"cpus": 2, "cpu": "a <processor>", "memory_bytes": 8 * 2**30},
         "bodies": {"small": "a row", "medium": "more"},
@@ -86,6 +87,7 @@ def test_the_fastest_is_first_and_a_miss_is_called_one() -> None:
     cells = cells_of(SEEN)
     assert ranked(cells, "small") == ["inline", "sizewise", "fastapi-lean"]
     text = markdown(SEEN)
+    assert "in brackets. A quiet machine.\n" in text
     assert "| **sizewise** | 50 | 500 (480 to 900) |" in text
     assert "| *inline (a bound)* | - | 1,000 |" in text
     assert "| >= 4 | 4.17 |" in text
