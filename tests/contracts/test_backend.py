@@ -15,8 +15,10 @@ from sizewise.protocols.backend import (
     Backend,
     Event,
     EventKind,
+    HoldWarm,
     ModelRoute,
     PublishModel,
+    ReleaseWarm,
     ReplicaSpec,
     Snapshot,
     StartReplica,
@@ -179,6 +181,26 @@ async def test_one_apply_is_ordered(subject: Subject) -> None:
         [WithdrawModel(model="m"), PublishModel(route=route), PublishModel(route=replace(route, version="2"))]
     )
     await subject.until(lambda seen: [each.model for each in seen.traffic] == ["m"])
+
+
+def held(seen: Snapshot) -> dict[str, tuple[str, bool]]:
+    return {each.model: (each.version, each.bytes > 0) for each in seen.warm}
+
+
+async def test_files_are_held_without_a_replica_until_released(subject: Subject) -> None:
+    await subject.start("m", "m-1")
+    spec = subject.spec("m", "m-1")
+    hold = HoldWarm(model="m", version="1", path=spec.path, files=(spec.entry,))
+    await subject.backend.apply([hold, StopReplica(replica_id="m-1", drain_s=1.0), hold])
+    assert {each.model for each in (await subject.backend.observe()).warm} == {"m"}, "from the moment it is accepted"
+    seen = await subject.until(lambda seen: not seen.replicas and held(seen) == {"m": ("1", True)})
+    (first,) = seen.warm
+    assert first.since_s <= seen.at_s
+    await subject.backend.apply([replace(hold, version="2")])
+    await subject.until(lambda seen: held(seen) == {"m": ("2", True)})
+    release = ReleaseWarm(model="m")
+    await subject.backend.apply([release, release, ReleaseWarm(model="never-was")])
+    await subject.until(lambda seen: not seen.warm)
 
 
 async def test_nothing_to_apply_is_fine(subject: Subject) -> None:

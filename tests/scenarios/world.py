@@ -31,6 +31,10 @@ class Weight:
 
     memory_bytes: int = 20 * MIB
     load_s: float = 0.2
+    reload_s: float | None = None
+    """From disk; None: as ``load_s``."""
+    files_bytes: int | None = None
+    """What its files are said to take; None: what they take."""
     call_s: float = 0.01
     runtime: str = "onnx"
     source: Source = Source.MEASURED
@@ -48,7 +52,7 @@ class FakeWeigher:
             raise ModelFileError(str(path), "does not exist")
         word = path.read_text().split()[0]
         weight = self.weights[word]
-        size = path.stat().st_size
+        size = weight.files_bytes or path.stat().st_size
         return ModelFacts(
             format=word,
             platform="fake_v1",
@@ -72,6 +76,7 @@ def profile_of(facts: ModelFacts, weight: Weight) -> ModelProfile:
     return ModelProfile(
         facts=facts,
         load=LoadTime(load_s=weight.load_s),
+        load_cold=None if weight.reload_s is None else LoadTime(load_s=weight.reload_s),
         memory=Memory(base_bytes=MIB, resident_bytes=weight.memory_bytes - MIB, peak_bytes=weight.memory_bytes),
         curve=LatencyCurve((BatchPoint(batch=1, p50_s=weight.call_s, p95_s=1.2 * weight.call_s),)),
         source=weight.source,
@@ -111,7 +116,13 @@ class World:
         if weight is not None:
             self.weigher.weights[word] = weight
         known = self.weigher.weights[word]
-        self.backend.models[name] = FakeModel(load=LoadTime(load_s=known.load_s), memory_bytes=known.memory_bytes)
+        cold = None if known.reload_s is None else LoadTime(load_s=known.reload_s, disk_bytes=known.files_bytes or 1)
+        self.backend.models[name] = FakeModel(
+            load=LoadTime(load_s=known.load_s),
+            load_cold=cold,
+            memory_bytes=known.memory_bytes,
+            files_bytes=known.files_bytes or 1,
+        )
         path = self.folder / f"{name}.fake"
         path.write_text(f"{word} weights of {name}")
         wants = ModelSpec(name=name, uri=str(path), slo=SLO, scaling=policy or ScalingPolicy())

@@ -15,7 +15,7 @@ Answer = Mapping[str, Any]
 COLUMNS = ("NAME", "STATE", "READY/DESIRED", "WEIGHTS", "MEMORY", "LOAD", "P95", "SLO", "REQUESTS", "REASON")
 NUMBERS = ("READY/DESIRED", "WEIGHTS", "MEMORY", "LOAD", "P95", "SLO", "REQUESTS")
 NARROW, WIDE, LEAST_NAME = 100, 150, 8
-STYLES = {"ready": "green", "loading": "yellow", "cold": "blue", "failed": "bold red"}
+STYLES = {"ready": "green", "loading": "yellow", "warm": "cyan", "cold": "blue", "failed": "bold red"}
 
 
 def status_view(status: Answer, *, width: int) -> "RenderableType":

@@ -101,6 +101,7 @@ class Housekeeper:
                 return
             needed = self._registry.hashes()
             in_use = {replica.version for replica in self._snapshot.replicas}
+            in_use |= {held.version for held in self._snapshot.warm}
             stored = await asyncio.to_thread(self._store.sizes)
             garbage = [h for h in stored if h not in needed]
             removed = [h for h in garbage if h[:VERSION_CHARS] not in in_use]
@@ -129,6 +130,7 @@ class Housekeeper:
 
     def _free_memory_bytes(self) -> int:
         used = overhead_bytes(self._snapshot) + sum(r.memory_bytes for r in self._snapshot.replicas)
+        used += sum(each.bytes for each in self._snapshot.warm)
         return self._budget.memory_bytes - used
 
     def _measured(self, content_hash: str, profile: ModelProfile) -> None:

@@ -8,7 +8,7 @@ from sizewise.controller.report import Explanation, Refusal
 from sizewise.controller.state import DecisionRecord, StateStore
 from sizewise.core.fleet import ModelDecision, ModelView, Reason, ReplicaState
 from sizewise.core.reasons import render
-from sizewise.protocols.backend import Action, Snapshot, StartReplica, StopReplica
+from sizewise.protocols.backend import Action, HoldWarm, ReleaseWarm, Snapshot, StartReplica, StopReplica
 
 _MOVED = 2.0
 """A number of the reason that changed by this factor is worth a line of its own ..."""
@@ -95,6 +95,10 @@ def effects_of(actions: Sequence[Action], snapshot: Snapshot) -> dict[str, tuple
             name, words = action.spec.model, f"start {action.spec.replica_id} of version {action.spec.version}"
         elif isinstance(action, StopReplica):
             name, words = models.get(action.replica_id, ""), f"stop {action.replica_id}: {action.why}"
+        elif isinstance(action, HoldWarm):
+            name, words = action.model, "keep its files in memory"
+        elif isinstance(action, ReleaseWarm):
+            name, words = action.model, "let its files go from memory"
         else:
             continue
         effects[name] = (*effects.get(name, ()), words)
@@ -114,6 +118,8 @@ def _inputs(view: ModelView) -> Mapping[str, float | int | str | None]:
         "idle_s": _finite(demand.idle_s),
         "attainment": demand.attainment,
         "load_s": profile.load.total_s,
+        "reload_s": profile.reload_s,
+        "warm_bytes": view.warm_bytes,
         "p50_s": profile.curve.p50_s(1),
         "replica_bytes": profile.memory.replica_bytes,
         "mapped_bytes": profile.memory.mapped_bytes,

@@ -123,7 +123,8 @@ class Ledger:
                 _remember(track.recent, snapshot.traffic_at_s, self.counters.total(name))
             _absorb_replicas(track, own, snapshot.at_s)
             track.replica_seconds += passed_s * sum(r.pid is not None for r in own)
-            track.memory_byte_seconds += passed_s * charged_bytes(own)
+            held = [w for w in snapshot.warm if w.model == name]
+            track.memory_byte_seconds += passed_s * charged_bytes(own, held)
 
     def to_keep(self, boot: str) -> dict[str, Any]:
         """Live figures as JSON. ``boot`` names this run of the machine: its clock begins anew with the next."""

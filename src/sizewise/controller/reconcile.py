@@ -14,8 +14,10 @@ from sizewise.core.reasons import render
 from sizewise.core.sizing import capacity_of
 from sizewise.protocols.backend import (
     Action,
+    HoldWarm,
     ModelRoute,
     PublishModel,
+    ReleaseWarm,
     ReplicaSpec,
     Snapshot,
     StartReplica,
@@ -69,7 +71,15 @@ def actions_of(
     starts: list[Action] = []
     for name, decided in decisions.items():
         starts += _starts(around.records[name], decided, views[name], around=around)
-    return (*routes, *_withdrawals(snapshot, around), *_stops(snapshot, decisions, around), *starts)
+    holds, releases = _warm(snapshot, decisions, around)
+    return (
+        *routes,
+        *_withdrawals(snapshot, around),
+        *holds,  # before stops: what a replica has in memory need not be read again
+        *_stops(snapshot, decisions, around),
+        *releases,
+        *starts,
+    )
 
 
 def route_of(record: ModelRecord, profile: ModelProfile, refuse: str | None) -> ModelRoute:
@@ -132,6 +142,21 @@ def _stops(snapshot: Snapshot, decisions: Mapping[str, ModelDecision], around: S
             continue
         stops.append(StopReplica(replica_id=replica.replica_id, why=why))
     return stops
+
+
+def _warm(
+    snapshot: Snapshot, decisions: Mapping[str, ModelDecision], around: Surroundings
+) -> tuple[list[Action], list[Action]]:
+    """What is to be held, and what no longer."""
+    held = {each.model: each.version for each in snapshot.warm}
+    wanted = {name for name, decided in decisions.items() if decided.hold_warm}
+    holds: list[Action] = []
+    for name in sorted(wanted):
+        serving = around.records[name].serving
+        if held.get(name) != serving.version and serving.path:
+            files = serving.facts.files
+            holds.append(HoldWarm(model=name, version=serving.version, path=serving.path, files=files))
+    return holds, [ReleaseWarm(model=name) for name in sorted(held.keys() - wanted)]
 
 
 def _starts(record: ModelRecord, decided: ModelDecision, view: ModelView, *, around: Surroundings) -> list[Action]:

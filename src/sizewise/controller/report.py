@@ -7,7 +7,7 @@ from typing import Literal
 from sizewise.controller.records import Origin, Rollout
 from sizewise.core.slo import Slo
 
-ModelState = Literal["cold", "loading", "ready", "failed"]
+ModelState = Literal["cold", "warm", "loading", "ready", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,8 @@ class ModelStatus:
     weights_bytes: int
     memory_bytes: int
     """Charged now: private bytes of all its replicas, and its mapped weights once."""
+    warm_bytes: int
+    """Of its files that are held in memory without a replica; part of ``memory_bytes``."""
     replica_memory_bytes: int
     """Of one replica at work, its mapped weights included, as decisions expect it now."""
     load_s: float

@@ -29,8 +29,9 @@ LOADING = frozenset({ReplicaState.STARTING, ReplicaState.LOADING})
 
 def fleet_status(controller: "Controller", now_s: float, now_unix_s: float) -> Status:
     snapshot, budget = controller.snapshot, controller.budget
+    charged = {r.model for r in snapshot.replicas} | {w.model for w in snapshot.warm}
     used_bytes = overhead_bytes(snapshot) + sum(
-        charged_bytes(snapshot.replicas_of(name)) for name in {r.model for r in snapshot.replicas}
+        charged_bytes(snapshot.replicas_of(name), (w for w in snapshot.warm if w.model == name)) for name in charged
     )
     return Status(
         models=tuple(
@@ -60,6 +61,7 @@ def model_status(controller: "Controller", record: ModelRecord, *, now_s: float,
     serving, facts = record.serving, record.serving.facts
     track, totals = controller.ledger.of(record.name), controller.counters.total(record.name)
     own = controller.snapshot.replicas_of(record.name)
+    held = [w for w in controller.snapshot.warm if w.model == record.name]
     decision = track.decision
     profile = controller.profile(serving)
     failure = controller.failure(record.name)
@@ -68,12 +70,13 @@ def model_status(controller: "Controller", record: ModelRecord, *, now_s: float,
     return ModelStatus(
         name=record.name,
         version=serving.version,
-        state=_state(counts, failure),
+        state=_state(counts, failure, warm=any(w.version == serving.version and w.bytes > 0 for w in held)),
         replicas=counts,
         weights_bytes=facts.weights_bytes,
-        memory_bytes=charged_bytes(own),
+        memory_bytes=charged_bytes(own, held),
+        warm_bytes=sum(w.bytes for w in held),
         replica_memory_bytes=live.memory.replica_bytes + live.memory.mapped_bytes,
-        load_s=live.load.total_s,
+        load_s=live.load.total_s if own or held else live.reload_s,
         requests_total=totals.arrivals,
         errors_total=totals.errors,
         shed_total=totals.shed,
@@ -110,13 +113,15 @@ def _counts(own: Sequence[ReplicaObserved], version: str, desired: int) -> Repli
     )
 
 
-def _state(counts: ReplicaCounts, failure: str | None) -> ModelState:
+def _state(counts: ReplicaCounts, failure: str | None, *, warm: bool) -> ModelState:
     if counts.ready:
         return "ready"
     if failure is not None:
         return "failed"
     # What was decided a moment ago is not observed yet.
-    return "loading" if counts.loading or counts.desired else "cold"
+    if counts.loading or counts.desired:
+        return "loading"
+    return "warm" if warm else "cold"
 
 
 def _figures(controller: "Controller", record: ModelRecord, now_s: float) -> dict[str, Figure]:

@@ -59,6 +59,7 @@ def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, *
     profiles = {version.version: _effective(record.name, version, around, now_s=now_s) for version in record.versions}
     serving = record.serving.version
     own = snapshot.replicas_of(record.name)
+    held = next((w for w in snapshot.warm if w.model == record.name), None)
     return ModelView(
         name=record.name,
         version=serving,
@@ -68,6 +69,9 @@ def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, *
         demand=around.ledger.demand(record.name, now_s),
         replicas=tuple(_replica_view(r, profiles.get(r.version, profiles[serving]), now_s) for r in own),
         mapped_bytes=max((r.mapped_bytes for r in own if r.version == serving), default=0),
+        warm_version=held.version if held else None,
+        warm_bytes=held.bytes if held else 0,
+        warm_since_s=held.since_s if held else None,
         candidate=record.candidate.version if record.candidate else None,
         candidate_profile=profiles[record.candidate.version] if record.candidate else None,
         parked_until_s=around.parked_until_s.get(record.name),

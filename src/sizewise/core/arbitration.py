@@ -10,6 +10,7 @@ from sizewise.core.claims import IDLE, SURPLUS, Claim, Holding, claims_of, in_or
 from sizewise.core.fleet import FleetView, Reason, Refused, ReplicaState
 from sizewise.core.reasons import because
 from sizewise.core.targets import Plan, useful_replicas
+from sizewise.core.tiers import is_held
 from sizewise.core.warmth import MIN_HOLD_S
 
 TURN_LOADS = 20.0
@@ -47,10 +48,14 @@ class Ledger:
     """Least bytes for which nothing could be evicted, by priority and kind: larger claims need not look again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Arbitrated:
+    """What replicas take of the memory, and what they leave."""
+
     planned_bytes: int
-    """Reserved at the end."""
+    """Reserved once everything decided has happened, overhead included."""
+    room_bytes: int
+    """Neither reserved nor promised to anybody, once those that are leaving are gone."""
     victim_score: float
     """The highest at which an unused model had to go for another; -inf when none had."""
 
@@ -59,7 +64,8 @@ def arbitrate(plans: list[Plan], view: FleetView) -> Arbitrated:
     """Fills in ``start``, ``stop``, ``waiting`` and refusals of every plan.
 
     Never starts what does not fit beside all that exists now, replicas that load or drain included: memory that must
-    be freed first is waited for.
+    be freed first is waited for. Files held in memory for models without a replica are in nobody's way: they are let
+    go at once, and the kernel takes back their pages the moment it needs them.
     """
     ledger = _ledger(plans, view)
     _relieve(ledger)
@@ -68,8 +74,11 @@ def arbitrate(plans: list[Plan], view: FleetView) -> Arbitrated:
         _serve(claim, ledger)
     _fill_slots(ledger)
     kept = sum(reserved_bytes(p.model, frozenset(p.stop)) if p.stop else p.reserved_bytes for p in plans)
-    planned = view.machine.overhead_bytes + kept + _started_bytes(plans)
-    return Arbitrated(planned, ledger.victim_score)
+    return Arbitrated(
+        planned_bytes=view.machine.overhead_bytes + kept + _started_bytes(plans),
+        room_bytes=max(0, ledger.free_bytes + ledger.coming_bytes),
+        victim_score=ledger.victim_score,
+    )
 
 
 def _wanted_claims(plan: Plan, view: FleetView) -> list[Claim]:
@@ -282,7 +291,7 @@ def _wait(claim: Claim, reason: Reason) -> None:
 def _fill_slots(ledger: Ledger) -> None:
     for claim in sorted(ledger.starting, key=lambda c: c.load_rank):
         plan = claim.plan
-        if ledger.slots <= 0:
+        if ledger.slots <= 0 and not _without_disk(claim, ledger):
             _wait(claim, because("load_slot", loading=ledger.loading, slots=ledger.view.machine.load_slots))
             continue
         ledger.slots -= 1
@@ -291,6 +300,11 @@ def _fill_slots(ledger: Ledger) -> None:
         plan.start_version = claim.version
         if claim.rollout:
             plan.reason = because("rollout", **_versions(claim))
+
+
+def _without_disk(claim: Claim, ledger: Ledger) -> bool:
+    """Whether it loads from memory: it keeps nobody from the disk, and only processors bound how many do at once."""
+    return is_held(claim.plan.model, claim.version) and ledger.loading < int(ledger.view.machine.cpus)
 
 
 def _versions(claim: Claim) -> dict[str, str]:

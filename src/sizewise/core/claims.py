@@ -7,6 +7,7 @@ from sizewise.core.budget import mapped_bytes, profile_of, replica_bytes
 from sizewise.core.fleet import FleetView, ReplicaState, ReplicaView
 from sizewise.core.sizing import expected_attainment
 from sizewise.core.targets import Plan, stopping_order, warm_of
+from sizewise.core.tiers import load_s
 from sizewise.core.warmth import has_traffic, hazard_per_s, value_per_byte
 from sizewise.core.warmth_policies import policy_of
 
@@ -52,7 +53,7 @@ class Claim:
 
     @property
     def load_s(self) -> float:
-        return max(profile_of(self.plan.model, self.version).load.total_s, 1e-3)
+        return max(load_s(self.plan.model, self.version), 1e-3)
 
     @property
     def rank(self) -> tuple[object, ...]:

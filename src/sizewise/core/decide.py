@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+from sizewise.core import tiers
 from sizewise.core.arbitration import arbitrate
 from sizewise.core.assignment import assign
 from sizewise.core.budget import reserved_bytes
@@ -47,10 +48,11 @@ def decide(view: FleetView) -> FleetDecision:
         assign(plans, view)
     for plan in plans:
         decisions[plan.model.name] = _decided(plan)
+    warm_bytes = tiers.hold(decisions, view, room_bytes=arbitrated.room_bytes, planned_bytes=arbitrated.planned_bytes)
     return FleetDecision(
         at_s=view.now_s,
         models=tuple(decisions[m.name] for m in view.models),
-        memory_planned_bytes=arbitrated.planned_bytes,
+        memory_planned_bytes=arbitrated.planned_bytes + warm_bytes,
         state=_clock(view, arbitrated.victim_score) if policy.remembers else {},
     )
 
@@ -112,8 +114,12 @@ def _nothing_changes(view: FleetView, why: Reason) -> FleetDecision:
     for model in view.models:
         supply = (ReplicaState.STARTING, ReplicaState.LOADING, ReplicaState.READY)
         live = sum(1 for r in model.replicas if r.version == model.version and r.state in supply)
-        models.append(ModelDecision(name=model.name, desired=live, wanted=live, reason=why, state=model.state))
-    planned = max(0, view.machine.overhead_bytes) + reserved
+        held = model.warm_version == model.version
+        models.append(
+            ModelDecision(name=model.name, desired=live, wanted=live, reason=why, hold_warm=held, state=model.state)
+        )
+    held_bytes = sum(tiers.extra_bytes(model) for model in view.models if model.warm_version == model.version)
+    planned = max(0, view.machine.overhead_bytes) + reserved + held_bytes
     return FleetDecision(at_s=view.now_s, models=tuple(models), memory_planned_bytes=planned)
 
 

@@ -89,14 +89,15 @@ def effective(profile: ModelProfile, live: LiveEstimate, now_s: float) -> ModelP
     The whole latency curve moves: batch sizes that were not seen are scaled by the ratio at those that were.
     """
     ratios = _ratios(profile, live, now_s)
-    load = _live_load(profile, live, now_s)
+    load, cold = _live_load(profile, live, now_s), _live_load(profile, live, now_s, from_disk=True)
     memory = _live_memory(profile, live, now_s)
-    if not ratios and load is None and memory is None:
+    if not ratios and load is None and cold is None and memory is None:
         return profile
     return replace(
         profile,
         curve=_scaled(profile.curve, ratios) if ratios else profile.curve,
         load=load or profile.load,
+        load_cold=cold or profile.load_cold,
         memory=memory or profile.memory,
         source=Source.LIVE,
         samples=sum(r.samples for r in ratios) or profile.samples,
@@ -107,7 +108,7 @@ def compare(profile: ModelProfile, live: LiveEstimate, now_s: float) -> tuple[Co
     """Profiled and live figures side by side, for ``status`` and ``explain``."""
     load, memory = _live_load(profile, live, now_s), _live_memory(profile, live, now_s)
     known = profile.memory
-    loads_s = [at_s for at_s, _ in live.loads]
+    loads_s = [at_s for at_s, load in live.loads if load.disk_bytes <= profile.facts.disk_bytes / 2]
     readings_s = [at_s for at_s, _ in live.memory]
     return (
         *_compared_curve(profile, live, now_s),
@@ -234,8 +235,12 @@ def _between(ratios: list[_Ratio], size: int) -> float:
     return low.p50 + share * (high.p50 - low.p50)
 
 
-def _live_load(profile: ModelProfile, live: LiveEstimate, now_s: float) -> LoadTime | None:
-    recent = [load for at_s, load in live.loads if now_s - at_s <= LOADS_KEPT_S]
+def _live_load(profile: ModelProfile, live: LiveEstimate, now_s: float, *, from_disk: bool = False) -> LoadTime | None:
+    """Of loads from memory, or of those that had to read more than half of the model's files from disk."""
+    half = profile.facts.disk_bytes / 2
+    recent = [
+        load for at_s, load in live.loads if now_s - at_s <= LOADS_KEPT_S and (load.disk_bytes > half > 0) == from_disk
+    ]
     # One load beats an estimate; against a measurement it could be the outlier
     if len(recent) < (1 if profile.source is Source.ESTIMATED else 2):
         return None

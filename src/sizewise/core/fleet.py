@@ -105,6 +105,12 @@ class ModelView:
     """All that exist, draining ones and those of another version included."""
     mapped_bytes: int = 0
     """Shared weights that are charged while at least one replica lives."""
+    warm_version: str | None = None
+    """Version whose files are held in memory without a replica; None where none are."""
+    warm_bytes: int = 0
+    """Of them in memory by now."""
+    warm_since_s: float | None = None
+    """When that began."""
     candidate: str | None = None
     """A version that is to be loaded beside ``version`` and has not been switched to yet."""
     candidate_profile: ModelProfile | None = None
@@ -177,6 +183,8 @@ class ModelDecision:
     """Where each of those that start is to start; empty where there is one machine."""
     stop: tuple[str, ...] = ()
     refused: tuple[Refused, ...] = ()
+    hold_warm: bool = False
+    """Keep the files of ``version`` in memory, or have them kept, although no replica is there to need them."""
     expected_attainment: float | None = None
     state: Mapping[str, object] = field(default_factory=dict)
 

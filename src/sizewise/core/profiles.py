@@ -60,6 +60,8 @@ class LoadTime:
     fetch_s: float = 0.0
     load_s: float = 0.0
     warmup_s: float = 0.0
+    disk_bytes: int = 0
+    """Read from disk meanwhile: what was not in memory."""
 
     @cached_property
     def total_s(self) -> float:

@@ -26,6 +26,11 @@ SENTENCES: Mapping[str, str] = {
     "kept": "idle for {idle_s}: {policy} keeps it",
     "let_go": "idle for {idle_s}: {policy} lets it go",
     "woken": "usually asked for again after {wake_s}: {policy} loads it ahead",
+    # Files without a replica
+    "held_warm": "idle for {idle_s}: files ({held_bytes}) kept in memory until {release_s}: "
+    "to load in {load_s}, not {reload_s}",
+    "warm_released": "idle for {idle_s}: its files ({held_bytes}) stayed in memory for as long as that is worth",
+    "warm_taken": "idle for {idle_s}: its files ({held_bytes}) leave memory to others, {room_bytes} are left",
     # What somebody set
     "min": "min_replicas is {replicas}",
     "max": "max_replicas {most} bounds what {rate_per_s} need",

@@ -9,6 +9,7 @@ from sizewise.core.fleet import FleetView, ModelView, Reason, Refused, ReplicaSt
 from sizewise.core.observations import distrust
 from sizewise.core.reasons import because
 from sizewise.core.sizing import TAIL_SHARE, Capacity, Need, capacity_of, need_of, replicas_for
+from sizewise.core.tiers import hold_limit_s
 from sizewise.core.warmth import break_even_s, hold_s
 from sizewise.core.warmth_policies import NO_USES, OURS, Uses, Warm, from_state, policy_of, to_state, used
 
@@ -234,6 +235,10 @@ def _keep_warm(plan: Plan, view: FleetView) -> None:
     idle_s = min(demand.idle_s, since_s)
     held = memory.replica_bytes + mapped_bytes(plan.model, plan.model.version)
     item = warm_of(plan, view, held_bytes=held, idle_s=idle_s)
+    if view.machine.warmth == OURS and hold_limit_s(plan.model, item.machine_bytes) > 0:
+        # What goes first is the process alone: its files stay in memory, and it comes back as from a warm load
+        held = max(0, held - plan.model.profile.facts.disk_bytes)
+        item = replace(item, load_s=plan.model.profile.load.total_s, held_bytes=held)
     limit_s = policy_of(view.machine.warmth).release_s(item)
     warm = idle_s < limit_s
     plan.target = 1 if warm else 0

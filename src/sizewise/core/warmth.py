@@ -39,6 +39,12 @@ def hold_s(load_s: float) -> float:
     return min(MAX_HOLD_S, max(MIN_HOLD_S, LOADS_HELD * load_s))
 
 
+def noticed_s(load_s: float) -> float:
+    """Seconds of a wait for a load that count: the part that is noticed, by how large a part of the wait it is."""
+    noticed = max(0.0, load_s - NOTICED_S)
+    return noticed * noticed / load_s if noticed else 0.0
+
+
 def break_even_s(*, load_s: float, held_bytes: int, machine_bytes: int) -> float:
     """Idle seconds at which holding has cost as much as a reload would.
 
@@ -51,11 +57,8 @@ def break_even_s(*, load_s: float, held_bytes: int, machine_bytes: int) -> float
     >>> round(break_even_s(load_s=2.0, held_bytes=512 << 20, machine_bytes=4 << 30))
     2458
     """
-    noticed_s = max(0.0, load_s - NOTICED_S)
-    if noticed_s == 0.0:
-        return 0.0
     share = memory_share(held_bytes, machine_bytes)
-    return min(MAX_HOLD_S, WAIT_PRICE * noticed_s * (noticed_s / load_s) / share)
+    return min(MAX_HOLD_S, WAIT_PRICE * noticed_s(load_s) / share)
 
 
 def memory_share(held_bytes: int, machine_bytes: int) -> float:

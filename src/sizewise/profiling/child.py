@@ -17,12 +17,13 @@ from typing import Any
 
 import orjson
 
-from sizewise.profiling.system import die_with_parent, evict, warm
+from sizewise.profiling.system import die_with_parent
 from sizewise.profiling.timing import MAX_BATCH
 from sizewise.profiling.trial import Job, Subject, Trial, run_trial
 from sizewise.protocols.errors import ModelFileError, RuntimeMissingError
 from sizewise.protocols.serde import from_jsonable
 from sizewise.runtimes import Runtime, get_runtime
+from sizewise.system.pagecache import evict, warm
 
 THREADS_MUST_GAIN = 1.5
 """More threads are taken when they make a call at batch 1 this much faster: a core given to threads is one that

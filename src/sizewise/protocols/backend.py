@@ -101,7 +101,24 @@ class WithdrawModel:
     model: str
 
 
-Action = StartReplica | StopReplica | PublishModel | WithdrawModel
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldWarm:
+    """Have these files stay in memory without a replica: one set for each model, a later one replaces it."""
+
+    model: str
+    version: str
+    path: str
+    """Folder of the artifact in the store."""
+    files: tuple[str, ...]
+    """In that folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseWarm:
+    model: str
+
+
+Action = StartReplica | StopReplica | PublishModel | WithdrawModel | HoldWarm | ReleaseWarm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +187,18 @@ class ModelTraffic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WarmObserved:
+    """Files of one model that are held in memory, whether or not it has replicas."""
+
+    model: str
+    version: str
+    bytes: int
+    """In memory by now; it grows while they are being read."""
+    since_s: float
+    """Clock time at which holding them began."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessObserved:
     role: str
     pid: int
@@ -188,6 +217,7 @@ class Snapshot:
     traffic_at_s: float | None = None
     """When the traffic was read; None when the gateway did not answer."""
     gateway_epoch: str = ""
+    warm: tuple[WarmObserved, ...] = ()
     processes: tuple[ProcessObserved, ...] = ()
     oom_kills: int = 0
     problems: tuple[str, ...] = field(default=())

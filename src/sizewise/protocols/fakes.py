@@ -12,15 +12,18 @@ from sizewise.protocols.backend import (
     Action,
     Event,
     EventKind,
+    HoldWarm,
     ModelRoute,
     ModelTraffic,
     ProcessObserved,
     PublishModel,
+    ReleaseWarm,
     ReplicaObserved,
     ReplicaSpec,
     Snapshot,
     StartReplica,
     StopReplica,
+    WarmObserved,
 )
 from sizewise.protocols.clock import Clock
 from sizewise.protocols.errors import UnavailableError
@@ -58,6 +61,9 @@ class FakeModel:
     """How replicas of one model behave."""
 
     load: LoadTime = field(default_factory=lambda: LoadTime(start_s=0.01, load_s=0.1))
+    load_cold: LoadTime | None = None
+    """When neither a replica nor anything held has its files in memory as it starts; None: as ``load``."""
+    files_bytes: int = 1
     memory_bytes: int = 0
     mapped_bytes: int = 0
     fails: str | None = None
@@ -71,6 +77,7 @@ class _Replica:
     spec: ReplicaSpec
     pid: int
     started_at_s: float
+    load: LoadTime
     gone_at_s: float | None = None
     stopped_at_s: float | None = None
     restarts: int = 0
@@ -88,6 +95,8 @@ class FakeBackend:
         """By model name; a model that is not here behaves like ``FakeModel()``."""
         self.routes: dict[str, ModelRoute] = {}
         """What is published."""
+        self.warm: dict[str, WarmObserved] = {}
+        """What is held, by model."""
         self.traffic: dict[str, ModelTraffic] = {}
         """Counters to report, by model; set them as the story goes."""
         self.problems: tuple[str, ...] = ()
@@ -114,6 +123,7 @@ class FakeBackend:
             traffic=traffic if self.reachable else (),
             traffic_at_s=now_s if self.reachable else None,
             gateway_epoch=self.gateway_epoch if self.reachable else "",
+            warm=tuple(self.warm.values()),
             processes=tuple(
                 ProcessObserved(
                     role="replica", pid=each.pid, model=each.model, version=each.version, memory_bytes=each.memory_bytes
@@ -136,6 +146,10 @@ class FakeBackend:
                 self._stop(action)
             elif isinstance(action, PublishModel):
                 self.routes[action.route.model] = action.route
+            elif isinstance(action, HoldWarm):
+                self._hold(action)
+            elif isinstance(action, ReleaseWarm):
+                self.warm.pop(action.model, None)
             else:
                 self.routes.pop(action.model, None)
 
@@ -157,6 +171,7 @@ class FakeBackend:
         """End one replica; like every backend this one starts it again, and it loads anew."""
         replica, now_s = self._replicas[replica_id], self._clock.now_s()
         replica.pid, replica.started_at_s = next(self._pids), now_s
+        replica.load = self._model_of(replica.spec.model).load  # what it read a moment ago is in memory still
         replica.restarts += 1
         replica.last_exit, replica.last_exit_at_s = why, now_s
         self.emit(Event(kind=EventKind.REPLICA, model=replica.spec.model, replica_id=replica_id, detail=why))
@@ -165,18 +180,36 @@ class FakeBackend:
         existing = self._replicas.get(spec.replica_id)
         if existing is None or existing.stopped_at_s is not None:
             now_s = self._clock.now_s()
-            self._replicas[spec.replica_id] = _Replica(spec=spec, pid=next(self._pids), started_at_s=now_s)
+            load = self._load_of(spec, now_s)
+            self._replicas[spec.replica_id] = _Replica(spec=spec, pid=next(self._pids), started_at_s=now_s, load=load)
             self._changed(spec, "starting")
 
     def _stop(self, action: StopReplica) -> None:
         replica, now_s = self._replicas.get(action.replica_id), self._clock.now_s()
         if replica is None:
             return
-        gone_at_s = now_s + min(action.drain_s, self._model_of(replica).drain_s)
+        gone_at_s = now_s + min(action.drain_s, self._model_of(replica.spec.model).drain_s)
         replica.stopped_at_s = replica.stopped_at_s or now_s
         replica.gone_at_s = gone_at_s if replica.gone_at_s is None else min(replica.gone_at_s, gone_at_s)
         self._changed(replica.spec, "draining")
         self._forget_gone(now_s)
+
+    def _load_of(self, spec: ReplicaSpec, now_s: float) -> LoadTime:
+        model, held = self._model_of(spec.model), self.warm.get(spec.model)
+        others = [r for r in self._replicas.values() if (r.spec.model, r.spec.version) == (spec.model, spec.version)]
+        used = any(now_s >= each.started_at_s + each.load.total_s for each in others)
+        warm = used or (held is not None and held.version == spec.version)
+        return model.load if warm or model.load_cold is None else model.load_cold
+
+    def _hold(self, action: HoldWarm) -> None:
+        held = self.warm.get(action.model)
+        if held is None or held.version != action.version:
+            self.warm[action.model] = WarmObserved(
+                model=action.model,
+                version=action.version,
+                bytes=self._model_of(action.model).files_bytes,
+                since_s=self._clock.now_s(),
+            )
 
     def _changed(self, spec: ReplicaSpec, detail: str) -> None:
         self.emit(Event(kind=EventKind.REPLICA, model=spec.model, replica_id=spec.replica_id, detail=detail))
@@ -186,13 +219,13 @@ class FakeBackend:
             key: each for key, each in self._replicas.items() if each.gone_at_s is None or each.gone_at_s > now_s
         }
 
-    def _model_of(self, replica: _Replica) -> FakeModel:
-        return self.models.get(replica.spec.model, FakeModel())
+    def _model_of(self, model: str) -> FakeModel:
+        return self.models.get(model, FakeModel())
 
     def _observed(self, replica: _Replica, now_s: float) -> ReplicaObserved:
-        model, spec = self._model_of(replica), replica.spec
-        connected_s = replica.started_at_s + model.load.start_s
-        loaded_s = replica.started_at_s + model.load.total_s
+        model, spec, load = self._model_of(replica.spec.model), replica.spec, replica.load
+        connected_s = replica.started_at_s + load.start_s
+        loaded_s = replica.started_at_s + load.total_s
         base = ReplicaObserved(
             replica_id=spec.replica_id,
             model=spec.model,
@@ -219,7 +252,7 @@ class FakeBackend:
             state=ReplicaState.READY,
             since_s=loaded_s,
             ready_at_s=loaded_s,
-            load=model.load,
+            load=load,
             memory_bytes=model.memory_bytes,
             peak_bytes=model.memory_bytes,
             mapped_bytes=model.mapped_bytes,

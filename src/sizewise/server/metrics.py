@@ -92,6 +92,7 @@ def _gauges(status: Status) -> Iterator[Family]:
             "Private bytes of all replicas and mapped weights once",
             lambda m: m.memory_bytes,
         ),
+        ("sizewise_model_warm_bytes", "Files held in memory without a replica", lambda m: m.warm_bytes),
     ]
     for name, text, read in families:
         family = GaugeMetricFamily(name, text, labels=("model",))

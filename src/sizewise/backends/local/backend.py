@@ -21,6 +21,7 @@ from sizewise.protocols.backend import (
     ProcessObserved,
     ReplicaObserved,
     Snapshot,
+    WarmObserved,
 )
 from sizewise.protocols.clock import Clock, SystemClock
 from sizewise.protocols.control import ControlClient, Message, run_dir
@@ -54,6 +55,7 @@ class LocalBackend:
         self._memory = MemoryReader(state_dir)
         self._last_replicas: tuple[ReplicaObserved, ...] = ()
         self._last_processes: tuple[ProcessObserved, ...] = ()
+        self._last_warm: tuple[WarmObserved, ...] = ()
 
     async def connect(self) -> KeeperInfo:
         """Have a keeper. Raises UnavailableError in one line when there cannot be one."""
@@ -70,6 +72,7 @@ class LocalBackend:
         if keeper is not None:
             self._last_replicas = _all_of(ReplicaObserved, keeper["replicas"])
             self._last_processes = _all_of(ProcessObserved, keeper["processes"])
+            self._last_warm = _all_of(WarmObserved, keeper["warm"])
         # Without a keeper its last word stands, with a problem beside it: what it kept running goes on running
         controller = ProcessObserved(role="controller", pid=os.getpid())
         processes = (controller, *self._last_processes)
@@ -82,6 +85,7 @@ class LocalBackend:
             traffic=_all_of(ModelTraffic, gateway["models"]) if gateway else (),
             traffic_at_s=float(gateway["at_s"]) if gateway else None,
             gateway_epoch=str(gateway["epoch"]) if gateway else "",
+            warm=self._last_warm,
             processes=tuple(
                 replace(each, memory_bytes=weights[each.pid].private_bytes) for each in processes if each.pid in weights
             ),

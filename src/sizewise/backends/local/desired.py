@@ -10,8 +10,10 @@ from typing import Any
 
 from sizewise.protocols.backend import (
     Action,
+    HoldWarm,
     ModelRoute,
     PublishModel,
+    ReleaseWarm,
     ReplicaSpec,
     StartReplica,
     StopReplica,
@@ -21,7 +23,7 @@ from sizewise.protocols.errors import UnavailableError
 from sizewise.protocols.serde import dumps, from_jsonable, loads, to_jsonable
 
 ACTIONS: dict[str, type[Action]] = {
-    kind.__name__: kind for kind in (StartReplica, StopReplica, PublishModel, WithdrawModel)
+    kind.__name__: kind for kind in (StartReplica, StopReplica, PublishModel, WithdrawModel, HoldWarm, ReleaseWarm)
 }
 
 
@@ -47,6 +49,8 @@ class Desired:
     replicas: dict[str, ReplicaSpec] = field(default_factory=dict)
     draining: dict[str, ReplicaSpec] = field(default_factory=dict)
     """No longer wanted, and perhaps not gone yet: a new keeper goes on draining them."""
+    warm: dict[str, HoldWarm] = field(default_factory=dict)
+    """Files to hold in memory, by model."""
 
     def check(self, actions: Sequence[Action]) -> None:
         """Raises UnavailableError when an id would come to mean another replica."""
@@ -66,6 +70,10 @@ class Desired:
                 self.draining[action.replica_id] = spec
         elif isinstance(action, PublishModel):
             self.models[action.route.model] = action.route
+        elif isinstance(action, HoldWarm):
+            self.warm[action.model] = action
+        elif isinstance(action, ReleaseWarm):
+            self.warm.pop(action.model, None)
         else:
             self.models.pop(action.model, None)
 

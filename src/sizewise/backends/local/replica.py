@@ -10,6 +10,7 @@ from sizewise.backends.local import procfs
 from sizewise.backends.local.backoff import Backoff
 from sizewise.backends.local.body import Body, ForkedBody
 from sizewise.backends.local.command import CommandBody
+from sizewise.backends.local.disk import Disk
 from sizewise.backends.local.gateway import GatewayGuard, ReplicaRoute
 from sizewise.backends.local.inline import InlineBody
 from sizewise.backends.local.link import LoadFailedError
@@ -50,6 +51,7 @@ class Surroundings:
     gateway: GatewayGuard
     warm: WarmParents
     oom: OomWatch
+    disk: Disk
     changed: Callable[["Replica", str], None]
 
 
@@ -167,7 +169,8 @@ class Replica:
             await self._note_death(body)
 
     async def _ready(self, body: Body) -> None:
-        load = await body.make_ready()
+        async with self._around.disk.turn(self.spec.path):
+            load = await body.make_ready()
         self._load = load or self._load
         self._enter(ReplicaState.READY)
         await self._around.gateway.set_replica(self.spec.replica_id, self.route_of(body))

@@ -11,13 +11,16 @@ from typing import Any
 
 from sizewise.backends.local.command import CommandRecord
 from sizewise.backends.local.desired import Desired
+from sizewise.backends.local.disk import Disk
 from sizewise.backends.local.gateway import END_GRACE_S, GatewayCommand, GatewayGuard
 from sizewise.backends.local.grpc import SOCKET as GRPC_SOCKET
 from sizewise.backends.local.grpc import GrpcCommand, GrpcGuard
+from sizewise.backends.local.holding import HolderGuard
 from sizewise.backends.local.listener import address_of, bind, take_over
 from sizewise.backends.local.processes import reap_strays
 from sizewise.backends.local.replica import OomWatch, Replica, Surroundings
 from sizewise.backends.local.warm import Folders, WarmParents
+from sizewise.core.fleet import ReplicaState
 from sizewise.protocols.backend import (
     Action,
     CommandSpec,
@@ -54,13 +57,19 @@ class Supervisor:
         command = GatewayCommand(
             run_dir=folders.run_dir, state_dir=folders.state_dir, arguments=gateway_arguments, tls=tls
         )
+        self.holder = HolderGuard(folders)
         self.gateway = GatewayGuard(command, self._gateway_changed)
         self.grpc = GrpcGuard(folders.run_dir / GRPC_SOCKET, lambda detail: log.info("gRPC front %s", detail))
         self.publish: Callable[[Message], None] = lambda _: None
         self.hurried = asyncio.Event()
         """Nobody waits for requests in flight any more."""
         self._around = Surroundings(
-            folders=folders, gateway=self.gateway, warm=self.warm, oom=OomWatch(), changed=self._replica_changed
+            folders=folders,
+            gateway=self.gateway,
+            warm=self.warm,
+            oom=OomWatch(),
+            disk=Disk(),
+            changed=self._replica_changed,
         )
         self._saving = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
@@ -80,9 +89,12 @@ class Supervisor:
             log.warning("desired.json cannot be read and is ignored: the controller will say what is to run")
         await self.gateway.adopt()
         await self.warm.adopt()
+        await self.holder.adopt()
         await self._adopt_replicas()
         await self.grpc.adopt()
         await self.grpc.start(grpc)
+        self.holder.hold(self.desired.warm)
+        self.holder.start()
         self.gateway.start(listener)
         self._prestart()
 
@@ -92,6 +104,7 @@ class Supervisor:
         await self.gateway.adopt()
         await self.warm.adopt()
         await self.grpc.adopt()
+        await self.holder.adopt()
         await self._adopt_replicas()
 
     def identity(self, version: str) -> dict[str, Any]:
@@ -110,6 +123,8 @@ class Supervisor:
         for runtime, parent in self.warm.parents.items():
             if parent.process is not None and not parent.process.exited.is_set():
                 found.append(ProcessObserved(role="warm", pid=parent.process.pid, model=runtime))
+        if self.holder.process is not None:
+            found.append(ProcessObserved(role="holder", pid=self.holder.process.pid))
         for replica in self.replicas.values():
             if replica.body is not None and replica.body.pid is not None:
                 role = "replica" if replica.spec.command is None else "command"
@@ -146,6 +161,7 @@ class Supervisor:
         await asyncio.gather(*(replica.gone.wait() for replica in tuple(self.replicas.values())))
         await self.warm.close()
         await self.grpc.close(grace_s=min(drain_s, END_GRACE_S))
+        await self.holder.close()
         await self.gateway.close(grace_s=min(drain_s, END_GRACE_S))
         if self.gateway.listener is not None:
             self.gateway.listener.close()
@@ -163,6 +179,8 @@ class Supervisor:
             self._prestart()
         elif isinstance(action, WithdrawModel):
             await self.gateway.remove_model(action.model)
+        else:
+            self.holder.hold(self.desired.warm)
 
     def _start(self, spec: ReplicaSpec) -> None:
         if spec.replica_id not in self.replicas:
@@ -225,6 +243,7 @@ class Supervisor:
 
     def _replica_changed(self, replica: Replica, detail: str) -> None:
         spec = replica.spec
+        self.holder.pause(any(each.state is ReplicaState.LOADING for each in self.replicas.values()))
         if replica.gone.is_set():
             self.replicas.pop(spec.replica_id, None)
             self.desired.draining.pop(spec.replica_id, None)
