@@ -258,7 +258,7 @@ def test_load_report_is_given_again(client: Client, folder: Path) -> None:
     report = orjson.loads(again.body)
     assert again.status == 200
     assert report["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
-    assert set(report["load"]) == {"start_s", "fetch_s", "load_s", "warmup_s"}
+    assert set(report["load"]) == {"start_s", "fetch_s", "load_s", "warmup_s", "disk_bytes"}
     assert report["memory"]["peak_bytes"] >= report["memory"]["base_bytes"] > 0
 
 
