@@ -50,6 +50,9 @@ def _headline(model: Answer) -> "RenderableType":
         f"weights {format_bytes(model['weights_bytes'])}",
         f"profile {model['profile_source']}{taken}",
     ]
+    if model.get("host_reason"):
+        shared = f"host {', '.join(model['hosts'])}: " if model.get("hosts") else ""
+        parts.append(f"{shared}{model['host_reason']}")
     if model.get("last_exit"):
         parts.append(f"last exit {model['last_exit']}")
     return Text.assemble((model["name"], "bold"), "  ", ", ".join(parts))

@@ -8,7 +8,7 @@ import contextlib
 import logging
 from dataclasses import replace
 
-from sizewise.controller import status, watch
+from sizewise.controller import placing, status, watch
 from sizewise.controller.charges import overhead_bytes
 from sizewise.controller.counters import Counters
 from sizewise.controller.deploy import Deployer, Difference
@@ -26,6 +26,7 @@ from sizewise.controller.spec import ModelSpec, Spec
 from sizewise.controller.view import Budget, Surroundings, view_of
 from sizewise.core.alternatives import with_alternatives
 from sizewise.core.decide import decide
+from sizewise.core.density import Packed, Placement, pack, place
 from sizewise.core.fleet import Demand, FleetDecision, FleetView, ReplicaState
 from sizewise.core.profiles import ModelProfile, Source
 from sizewise.core.reasons import render
@@ -64,12 +65,11 @@ class Controller:
         self.snapshot = Snapshot(at_s=parts.clock.now_s())
         self.profiles: dict[str, ModelProfile] = {}
         self.parking = watch.Parking()
+        self.company = placing.Company()
         self.stopping = asyncio.Event()
         self.drain_s = 30.0
         self._journal = Journal(parts.state)
-        self.data_url = ""
-        self.grpc_address = ""
-        self.admin_url = ""
+        self.data_url = self.grpc_address = self.admin_url = ""
         self._published: dict[str, ModelRoute] = {}
         self._stepping = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -129,12 +129,14 @@ class Controller:
                 self.snapshot = replace(self.snapshot, problems=snapshot.problems)
                 raise UnavailableError(f"nothing is decided on what cannot be seen: {'; '.join(snapshot.problems)}")
             await self._absorb(snapshot, now_s)
-            view = self._view(snapshot, now_s)
-            decision = decide(view)
-            actions = self._actions(snapshot, decision, view)
+            packed = pack(self._view(snapshot, now_s))
+            decision = decide(packed.view)
+            placement = placing.named(place(packed, decision), self._parts.new_id)
+            actions = self._actions(snapshot, decision, packed, placement=placement)
             if actions:
                 await self._parts.backend.apply(actions)
-            await self._took(decision, view, actions)
+            await self._took(decision, packed.view, actions)
+            await self.company.learn(self.registry, snapshot, placement)
             await self._tidy(now_s)
         await self.registry.notify()
         return actions
@@ -227,7 +229,6 @@ class Controller:
         return self._housekeeper.disk_used_bytes
 
     def profile(self, version: VersionRecord) -> ModelProfile:
-        """Measured, or estimated."""
         return self.profiles[version.hash]
 
     def failure(self, name: str) -> str | None:
@@ -307,9 +308,11 @@ class Controller:
         )
         return view_of(snapshot, self.registry, around, now_s=now_s)
 
-    def _actions(self, snapshot: Snapshot, decision: FleetDecision, view: FleetView) -> tuple[Action, ...]:
-        parked = self.parking.refusals(view.now_s)
-        refused = dict(parked)
+    def _actions(
+        self, snapshot: Snapshot, decision: FleetDecision, packed: Packed, *, placement: Placement
+    ) -> tuple[Action, ...]:
+        view = packed.full
+        refused = self.parking.refusals(view.now_s)
         for decided in decision.models:
             if decided.reason.code in {"too_large", "unloaded"}:
                 refused[decided.name] = f"model {decided.name!r} cannot be started: {render(decided.reason)}"
@@ -321,13 +324,11 @@ class Controller:
             cpus=self.budget.cpus,
             new_id=self._parts.new_id,
             form_of=self._housekeeper.form_of,
+            placement=placement,
         )
-        actions = actions_of(snapshot, decision, {model.name: model for model in view.models}, around=wiring)
-        troubled = [
-            *watch.stops_of_parked(snapshot.replicas, parked),
-            *self.parking.end_overweight(snapshot.replicas, self.registry, self.profiles),
-            *watch.stops_of_hung(snapshot.replicas, self.registry, self.profiles),
-        ]
+        views = {model.name: model for model in view.models}
+        actions = (*actions_of(snapshot, decision, views, around=wiring), *placing.actions_of_moves(views, wiring))
+        troubled = self.parking.stops(snapshot.replicas, self.registry, self.profiles, now_s=view.now_s)
         stopped = {action.replica_id for action in actions if isinstance(action, StopReplica)}
         # Last, so that the harshest word about a replica counts.
         return (*actions, *(stop for stop in troubled if stop.replica_id not in stopped))
@@ -335,8 +336,7 @@ class Controller:
     async def _took(self, decision: FleetDecision, view: FleetView, actions: tuple[Action, ...]) -> None:
         """Remember what was decided and done."""
         self.ledger.fleet_state = decision.state
-        effects = effects_of(actions, self.snapshot)
-        kept = []
+        effects, kept = effects_of(actions, self.snapshot), []
         for decided, model in zip(decision.models, view.models, strict=True):
             track = self.ledger.of(decided.name)
             track.decision, track.state = decided, decided.state

@@ -156,11 +156,12 @@ class Deployer:
             return ModelRecord(wants=wants, origin="deploy", serving=new)
         if new.version == old.serving.version:
             same = wants == old.wants and origin == "spec"
-            return replace(old, wants=wants, candidate=None, pinned=old.pinned if same else None)
+            pinned, alone = (old.pinned, old.alone) if same else (None, None)
+            return replace(old, wants=wants, candidate=None, pinned=pinned, alone=alone)
         if old.candidate is not None and new.version == old.candidate.version:
             return replace(old, wants=wants)
         running = Rollout(version=new.version, state=RolloutState.RUNNING, at_unix_s=self._unix_s())
-        return replace(old, wants=wants, candidate=new, rollout=running, pinned=None)
+        return replace(old, wants=wants, candidate=new, rollout=running, pinned=None, alone=None)
 
 
 def _check_code(name: str, facts: ModelFacts, *, code_allowed: bool) -> None:

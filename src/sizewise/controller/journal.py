@@ -92,7 +92,10 @@ def effects_of(actions: Sequence[Action], snapshot: Snapshot) -> dict[str, tuple
     effects: dict[str, tuple[str, ...]] = {}
     for action in actions:
         if isinstance(action, StartReplica):
-            name, words = action.spec.model, f"start {action.spec.replica_id} of version {action.spec.version}"
+            spec = action.spec
+            where = f" in host {spec.host}" if spec.host else ""
+            instead = f" in place of {spec.replaces}" if spec.replaces else ""
+            name, words = spec.model, f"start {spec.replica_id} of version {spec.version}{where}{instead}"
         elif isinstance(action, StopReplica):
             name, words = models.get(action.replica_id, ""), f"stop {action.replica_id}: {action.why}"
         elif isinstance(action, HoldWarm):

@@ -248,7 +248,8 @@ def _absorb_replicas(track: Track, replicas: Sequence[ReplicaObserved], now_s: f
             live = estimates.with_load(live, replica.load, now_s)
         track.live[replica.version] = estimates.with_memory(
             live,
-            private_bytes=replica.memory_bytes,
+            # What a replica adds to a process that it shares says nothing about one of its own
+            private_bytes=0 if replica.host else replica.memory_bytes,
             mapped_bytes=replica.mapped_bytes,
             now_s=now_s,
         )

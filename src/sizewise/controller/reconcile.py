@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sizewise.controller.records import ModelRecord, VersionRecord
 from sizewise.controller.spec import ModelSpec
+from sizewise.core.density import Placement
 from sizewise.core.fleet import FleetDecision, ModelDecision, ModelView, ReplicaState
 from sizewise.core.forms import MAPPED, Form, second_pays
 from sizewise.core.inline import runs_inline
@@ -56,6 +57,8 @@ class Surroundings:
     new_id: Callable[[], str]
     form_of: Callable[[str], Form | None] = lambda _: None
     """The load-ready form of an artifact, by its hash."""
+    placement: Placement = field(default_factory=Placement)
+    """Which processes replicas share; its hosts have their names."""
 
 
 def actions_of(
@@ -166,7 +169,13 @@ def _starts(record: ModelRecord, decided: ModelDecision, view: ModelView, *, aro
     candidate = record.candidate is not None and version.version == record.candidate.version
     profile = view.candidate_profile if candidate and view.candidate_profile else view.profile
     spec = replica_spec(record, version, profile, around=around)
-    return [StartReplica(spec=replace(spec, replica_id=around.new_id())) for _ in range(decided.start)]
+    hosts = around.placement.hosts.get(record.name, ("",) * decided.start)
+    return [StartReplica(spec=in_host(replace(spec, replica_id=around.new_id()), host)) for host in hosts]
+
+
+def in_host(spec: ReplicaSpec, host: str) -> ReplicaSpec:
+    """Of those that share a process, one computes at a time, on one core."""
+    return replace(spec, host=host, threads=1) if host else spec
 
 
 def _outstanding(version: VersionRecord, profile: ModelProfile, batch: int) -> int:

@@ -59,6 +59,8 @@ class ModelRecord:
     pinned: int | None = None
     """Replicas somebody asked for by hand; None lets the policy choose."""
     rollout: Rollout | None = None
+    alone: str | None = None
+    """Why it shares a process with nobody, until it is deployed again; None: nothing speaks against it."""
 
     @property
     def name(self) -> str:

@@ -81,6 +81,10 @@ class ModelStatus:
     """Why it cannot be woken now."""
     last_exit: str | None = None
     """How a replica of it last died: ``signal 9``, ``out of memory``, ``exit 1: ...``."""
+    hosts: tuple[str, ...] = ()
+    """Processes that its replicas share with those of other models."""
+    host_reason: str | None = None
+    """Why its replicas share processes, or do not; None while it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,6 +102,8 @@ def model_status(controller: "Controller", record: ModelRecord, *, now_s: float,
         figures=_figures(controller, record, now_s),
         failure=failure,
         last_exit=controller.parking.last_exit(record.name),
+        hosts=tuple(sorted({r.host for r in own if r.host})),
+        host_reason=render(shares) if (shares := controller.company.reasons.get(record.name)) else None,
     )
 
 

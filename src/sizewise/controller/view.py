@@ -8,7 +8,7 @@ from sizewise.controller.ledger import Ledger
 from sizewise.controller.records import ModelRecord, VersionRecord
 from sizewise.core import estimates
 from sizewise.core.backoff import raised
-from sizewise.core.fleet import FleetView, MachineView, ModelView, ReplicaState, ReplicaView
+from sizewise.core.fleet import FleetView, HostView, MachineView, ModelView, ReplicaState, ReplicaView
 from sizewise.core.profiles import Memory, ModelProfile
 from sizewise.protocols.backend import ReplicaObserved, Snapshot
 
@@ -52,7 +52,8 @@ def view_of(snapshot: Snapshot, records: Iterable[ModelRecord], around: Surround
         warmth=budget.warmth,
     )
     models = tuple(_model_view(snapshot, record, around, now_s=now_s) for record in records)
-    return FleetView(now_s=now_s, machine=machine, models=models, state=around.ledger.fleet_state)
+    hosts = tuple(HostView(host=h.host, memory_bytes=h.memory_bytes, unexplained=h.unexplained) for h in snapshot.hosts)
+    return FleetView(now_s=now_s, machine=machine, models=models, hosts=hosts, state=around.ledger.fleet_state)
 
 
 def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, *, now_s: float) -> ModelView:
@@ -77,6 +78,7 @@ def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, *
         parked_until_s=around.parked_until_s.get(record.name),
         pinned=record.pinned,
         isolation=record.wants.isolation,
+        alone=record.alone,
         state=around.ledger.of(record.name).state,
     )
 
@@ -115,4 +117,6 @@ def _replica_view(replica: ReplicaObserved, profile: ModelProfile, now_s: float)
         memory_bytes=replica.memory_bytes,
         outstanding=replica.outstanding,
         idle_s=replica.idle_s,
+        host=replica.host,
+        replaces=replica.replaces,
     )

@@ -83,6 +83,21 @@ class Parking:
         """What to reserve for a replica, learned from deaths by lack of memory."""
         return self._models.get(model, _Trouble()).history.memory_floor_bytes
 
+    def stops(
+        self,
+        replicas: Sequence[ReplicaObserved],
+        records: Iterable[ModelRecord],
+        profiles: Mapping[str, ModelProfile],
+        *,
+        now_s: float,
+    ) -> list[StopReplica]:
+        """Whatever is in trouble: parked, grown, hanging."""
+        return [
+            *stops_of_parked(replicas, self.refusals(now_s)),
+            *self.end_overweight(replicas, records, profiles),
+            *stops_of_hung(replicas, records, profiles),
+        ]
+
     def end_overweight(
         self, replicas: Sequence[ReplicaObserved], records: Iterable[ModelRecord], profiles: Mapping[str, ModelProfile]
     ) -> list[StopReplica]:

@@ -52,6 +52,8 @@ def replica_bytes(model: ModelView, replica: ReplicaView) -> int:
     seen = max(replica.memory_bytes, 0)
     if replica.state is ReplicaState.FAILED:
         return seen
+    if replica.host and seen:
+        return seen  # what it added to the process that it shares was measured; the rest is charged to nobody's model
     return max(seen, profile_of(model, replica.version).memory.replica_bytes)
 
 

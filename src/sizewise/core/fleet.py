@@ -54,6 +54,10 @@ class ReplicaView:
     """Seconds since it last worked; 0 while working."""
     machine: str = ""
     """Name of the machine it runs on, where there are several."""
+    host: str = ""
+    """The process that it shares. ``memory_bytes`` is then what it adds to that process."""
+    replaces: str = ""
+    """The replica whose place it takes once it is ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +123,8 @@ class ModelView:
     pinned: int | None = None
     """Replicas that somebody asked for by hand (v2 repository load/unload); None lets the policy choose."""
     isolation: Isolation = Isolation.AUTO
+    alone: str | None = None
+    """Why it shares a process with nobody: it was found to have brought one down."""
     state: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -139,6 +145,17 @@ class MachineView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostView:
+    """A process that replicas share."""
+
+    host: str
+    memory_bytes: int = 0
+    """Private bytes, those of its replicas included."""
+    unexplained: int = 0
+    """Ends that no replica is known to have caused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FleetView:
     """Everything a decision may look at. Times are on one monotonic clock."""
 
@@ -150,6 +167,7 @@ class FleetView:
     stale_after_s: float = 5.0
     state: Mapping[str, object] = field(default_factory=dict)
     """What the last decision asked to be handed back about all models together."""
+    hosts: tuple[HostView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

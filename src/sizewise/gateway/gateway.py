@@ -104,7 +104,8 @@ class Gateway:
             self._remove_replica(replica_id)
         for name in [name for name, value in models.items() if value is None]:
             self._remove_model(name)
-        self._rebuild_paths()
+        if models:
+            self._rebuild_paths()
         self.routed.set()
 
     def _set_model(self, name: str, value: Mapping[str, Any]) -> None:
@@ -154,7 +155,9 @@ class Gateway:
         # A socket is named within the run folder; joining leaves an absolute path as it is
         path = self.config.run_dir / (route.socket or f"r-{replica_id}.sock")
         body_bytes = max(self.limits.body_bytes, DEFAULT_MAX_BODY_BYTES)
-        return FrameReplica(replica_id, path, version=route.version, max_outstanding=most, max_body_bytes=body_bytes)
+        replica = FrameReplica(replica_id, path, version=route.version, max_outstanding=most, max_body_bytes=body_bytes)
+        replica.peer_id = route.host or replica_id
+        return replica
 
     def _remove_replica(self, replica_id: str) -> None:
         self.routes.pop(replica_id, None)

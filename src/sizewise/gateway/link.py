@@ -51,6 +51,8 @@ class FrameReplica(Replica, asyncio.Protocol):
 
     def __init__(self, replica_id: str, path: Path, *, version: str, max_outstanding: int, max_body_bytes: int) -> None:
         super().__init__(replica_id, version=version, max_outstanding=max_outstanding)
+        self.peer_id = replica_id
+        """What the process at the socket calls itself: a shared one has a name of its own."""
         self._path = path
         self._max_body_bytes = max_body_bytes
         self._transport: asyncio.Transport | None = None
@@ -192,10 +194,10 @@ class FrameReplica(Replica, asyncio.Protocol):
 
     def _hello(self, body: bytes) -> None:
         try:
-            said = orjson.loads(body).get("replica_id", self.replica_id)
+            said = orjson.loads(body).get("replica_id", self.peer_id)
         except (orjson.JSONDecodeError, AttributeError):
             said = "what says no name"
-        if said != self.replica_id:
+        if said != self.peer_id:
             log.warning("replica %s: %s answers at its socket", self.replica_id, said)
         self.connected = True
         if self.model is not None:

@@ -21,6 +21,8 @@ class ReplicaRoute:
     inline: bool = False
     """In this process: ``load_inline`` went before."""
     max_outstanding: int = 64
+    host: str = ""
+    """Who answers at the socket, where that is a process that replicas share."""
 
 
 def model_route(value: Mapping[str, Any]) -> ModelRoute:
@@ -40,6 +42,7 @@ def replica_route(value: Mapping[str, Any]) -> ReplicaRoute:
         port=None if port is None else int(port),
         inline=bool(value.get("inline")),
         max_outstanding=int(value.get("max_outstanding") or 64),
+        host=str(value.get("host") or ""),
     )
 
 

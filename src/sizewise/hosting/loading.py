@@ -91,8 +91,12 @@ def _form(item: Any) -> FormFiles | None:
     return None if item is None else FormFiles(name=item["name"], path=Path(item["path"]), entry=item["entry"])
 
 
-def load(request: LoadRequest) -> Loaded:
-    """Load, warm up, weigh. Raises what the runtime raises; ModelFileError too when the self-check fails."""
+def load(request: LoadRequest, *, shared: bool = False) -> Loaded:
+    """Load, warm up, weigh. Raises what the runtime raises; ModelFileError too when the self-check fails.
+
+    ``shared``: other models are in this process. They are small, and map no weights; looking for mapped ones would
+    take longer than the load.
+    """
     base_bytes = rss_anon_bytes()
     read_bytes = disk_read_bytes()
     began_s = time.perf_counter()
@@ -117,7 +121,7 @@ def load(request: LoadRequest) -> Loaded:
     memory = {
         "base_bytes": base_bytes,
         "resident_bytes": max(0, total_bytes - base_bytes),
-        "mapped_bytes": sum(map(mapped_bytes, request.files.folders)),
+        "mapped_bytes": 0 if shared else sum(map(mapped_bytes, request.files.folders)),
         "per_request_bytes": 0,
         "peak_bytes": max(base_bytes, peak_bytes),
     }

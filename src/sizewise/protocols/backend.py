@@ -50,6 +50,10 @@ class ReplicaSpec:
     """In the gateway's own process, as long as that has not died with it."""
     form: Form | None = None
     """A load-ready form of the artifact, opened in its place."""
+    host: str = ""
+    """Process that it shares with replicas of other models which name the same one; empty: one of its own."""
+    replaces: str = ""
+    """The replica whose place it takes; the backend only repeats it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +159,11 @@ class ReplicaObserved:
     """Since its last answer; 0 while it works."""
     mute_s: float = 0.0
     """Since it was given a request that expired there, if it has answered nothing since, not even whether it lives."""
+    host: str = ""
+    """The process that it shares. ``memory_bytes`` is then what its load added to that process."""
+    culprit: bool = False
+    """It was executing when the process that it shared ended. It has one of its own since."""
+    replaces: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +216,19 @@ class ProcessObserved:
     memory_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostObserved:
+    """A process that replicas share."""
+
+    host: str
+    pid: int | None
+    runtime: str
+    memory_bytes: int = 0
+    """Private bytes, those of its replicas included."""
+    unexplained: int = 0
+    """Ends that no replica is known to have caused."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """What is. ``problems`` name what could not be read: a decision must not scale in on their account."""
@@ -219,6 +241,7 @@ class Snapshot:
     gateway_epoch: str = ""
     warm: tuple[WarmObserved, ...] = ()
     processes: tuple[ProcessObserved, ...] = ()
+    hosts: tuple[HostObserved, ...] = ()
     oom_kills: int = 0
     problems: tuple[str, ...] = field(default=())
 

@@ -190,7 +190,7 @@ class ControlClient:
         self._end()
 
 
-def peer_pid(writer: asyncio.StreamWriter) -> int:
+def peer_pid(writer: asyncio.StreamWriter | asyncio.BaseTransport) -> int:
     """The process that was listening when this Unix socket connection was made; 0 when the kernel does not tell."""
     peer = writer.get_extra_info("socket")
     raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)

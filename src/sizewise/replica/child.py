@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from setproctitle import setproctitle
 
+from sizewise.protocols.execution import ExecutionJournal
 from sizewise.replica import own, program
 from sizewise.replica.sockets import bind, replica_socket
 
@@ -22,17 +23,26 @@ INHERITED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What a replica process is to be called, and where it listens and writes."""
+    """What a replica process is to be called, and where it listens and writes.
+
+    ``shared``: it is to hold replicas of several models, and keeps a journal of which one executes.
+    """
 
     replica_id: str
     model: str
     log: Path
     run_dir: Path
     state_dir: Path
+    shared: bool = False
 
     @property
     def socket_path(self) -> Path:
-        return replica_socket(self.run_dir, self.replica_id)
+        return replica_socket(self.run_dir, self.replica_id, shared=self.shared)
+
+    @property
+    def title(self) -> str:
+        role = "host" if self.shared else "replica"
+        return f"sizewise {role} {self.model} --state-dir {self.state_dir}"
 
 
 def fork(order: Order, *, close: Sequence[int]) -> int:
@@ -62,7 +72,8 @@ def _live(order: Order, *, listener: socket.socket, log: int, close: Sequence[in
     status = 1
     try:
         _become(order, log=log, close=close)
-        program.serve(listener, order.replica_id)
+        journal = ExecutionJournal(order.socket_path.with_suffix(".journal")) if order.shared else None
+        program.serve(listener, order.replica_id, journal)
         status = 0
     except BaseException:  # the parent's frames above must not see it
         traceback.print_exc()
@@ -88,4 +99,4 @@ def _become(order: Order, *, log: int, close: Sequence[int]) -> None:
     if "numpy.random" in sys.modules:
         np.random.seed()
     own.prefer_in_oom()
-    setproctitle(f"sizewise replica {order.model} --state-dir {order.state_dir}")
+    setproctitle(order.title)

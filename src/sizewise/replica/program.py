@@ -8,12 +8,13 @@ import sys
 
 import uvloop
 
+from sizewise.protocols.execution import ExecutionJournal
 from sizewise.replica.server import Connection, Replica
 
 BACKLOG = 128
 
 
-def serve(listener: socket.socket, replica_id: str) -> None:
+def serve(listener: socket.socket, replica_id: str, journal: ExecutionJournal | None = None) -> None:
     """Answer at ``listener``, a bound socket, until told to stop. Returns once what was received is answered."""
     logging.basicConfig(
         level=logging.INFO,
@@ -24,7 +25,7 @@ def serve(listener: socket.socket, replica_id: str) -> None:
     # Where native code died is worth more than the number of its signal
     faulthandler.enable()
     loop = uvloop.new_event_loop()
-    replica = Replica(replica_id, loop=loop, finished=loop.stop)
+    replica = Replica(replica_id, loop=loop, finished=loop.stop, journal=journal)
 
     loop.add_signal_handler(signal.SIGTERM, replica.stop)
     server = loop.run_until_complete(

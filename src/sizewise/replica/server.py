@@ -15,6 +15,7 @@ from sizewise.hosting.hosted import Batch, Hosted, Pending
 from sizewise.hosting.loading import LoadRequest, load, parse_load
 from sizewise.hosting.second import open_second
 from sizewise.protocols.errors import SizewiseError
+from sizewise.protocols.execution import ExecutionJournal, record_of
 from sizewise.protocols.frames import (
     HEADER,
     MAGIC,
@@ -168,7 +169,14 @@ class Replica:
     and the next batch takes all of it.
     """
 
-    def __init__(self, replica_id: str, *, loop: asyncio.AbstractEventLoop, finished: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        replica_id: str,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        finished: Callable[[], None],
+        journal: ExecutionJournal | None = None,
+    ) -> None:
         self.connections: set[Connection] = set()
         self.unflushed: list[Connection] = []
         self._loaders: set[Connection] = set()
@@ -176,6 +184,8 @@ class Replica:
         self._id = replica_id
         self._loop = loop
         self._finished = finished
+        self._journal = journal
+        """Of a process that replicas share: who is executing must be known when it ends."""
         self._models: dict[bytes, Hosted] = {}
         self._scheduled = False
         self._stopping = False
@@ -185,7 +195,8 @@ class Replica:
             "replica_id": self._id,
             "pid": os.getpid(),
             "monotonic_ns": time.monotonic_ns(),
-            "models": [target.decode() for target in self._models],
+            # Every connection to a shared process is greeted: all its models each time would be their square
+            "models": [target.decode() for target in self._models] if self._journal is None else [],
         }
 
     def accept(self, target: bytes, pending: Pending) -> None:
@@ -201,15 +212,25 @@ class Replica:
 
     def _work(self) -> None:
         """One batch of each model that has requests, then let the loop read what has arrived meanwhile."""
-        for hosted in tuple(self._models.values()):
+        for target, hosted in tuple(self._models.items()):
             if hosted.waiting:
-                hosted.work()
+                self._work_at(target, hosted)
         self.flush()
         self._scheduled = any(hosted.waiting for hosted in self._models.values())
         if self._scheduled:
             self._loop.call_soon(self._work)
         elif self._stopping:
             self._end()
+
+    def _work_at(self, target: bytes, hosted: Hosted) -> None:
+        journal = self._journal
+        if journal is None:
+            hosted.work()
+            return
+        journal.enter(record_of(target))
+        hosted.work()
+        journal.leave()
+        self.flush()  # answers of one model do not wait for the calls of others
 
     def flush(self) -> None:
         connections, self.unflushed = self.unflushed, []
@@ -235,17 +256,21 @@ class Replica:
     def _load(self, body: bytes) -> tuple[int, dict[str, Any]]:
         try:
             request = parse_load(body)
-            known = self._models.get(request.target.encode())
-            hosted = known or self._host(request)
+            hosted = self._models.get(request.target.encode()) or self._host(request)
         except Exception as error:
             # The process stays: its keeper decides what becomes of it
             kind = "" if isinstance(error, SizewiseError | MemoryError) else f"{type(error).__name__}: "
             log.exception("load failed")
             return 500, {"error": f"{kind}{one_line(error)}"}
+        finally:
+            if self._journal is not None:
+                self._journal.leave()
         return 200, dict(hosted.report)
 
     def _host(self, request: LoadRequest) -> Hosted:
-        loaded = load(request)
+        if self._journal is not None:
+            self._journal.enter(record_of(request.target.encode()))
+        loaded = load(request, shared=self._journal is not None)
         hosted = Hosted(
             name=request.model,
             version=request.version,
@@ -284,7 +309,10 @@ class Replica:
         self.flush()
 
     def _unload(self, target: bytes) -> tuple[int, dict[str, Any]]:
-        hosted = self._models.pop(target, None)
+        hosted = self._models.get(target)
+        while self._journal is not None and hosted is not None and hosted.waiting:
+            self._work_at(target, hosted)  # a process of its own would answer what it has received before it ends
+        self._models.pop(target, None)
         if hosted is None:
             return NO_SUCH_MODEL, {"error": f"replica {self._id} does not hold {target.decode(errors='replace')}"}
         hosted.refuse_all(STOPPING, f"model {hosted.name!r} was unloaded: send the request again")

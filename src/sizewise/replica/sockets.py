@@ -26,8 +26,9 @@ def bind(path: Path) -> socket.socket:
     return listener
 
 
-def replica_socket(run_dir: Path, replica_id: str) -> Path:
-    """Raises UsageError for an id that is not fit to be part of a file's name."""
+def replica_socket(run_dir: Path, replica_id: str, *, shared: bool = False) -> Path:
+    """Where a replica listens, or a process that replicas share. Raises UsageError for an id that is not fit to be
+    part of a file's name."""
     if not REPLICA_ID.fullmatch(replica_id):
         raise UsageError(f"replica id {replica_id!r} may have letters, digits, dots, dashes and underscores only")
-    return run_dir / f"r-{replica_id}.sock"
+    return run_dir / f"{'h' if shared else 'r'}-{replica_id}.sock"

@@ -22,7 +22,7 @@ from sizewise.protocols.control import MAX_LINE_BYTES
 from sizewise.protocols.errors import SizewiseError, UsageError
 from sizewise.replica import program  # noqa: F401  imported here so that children need not
 from sizewise.replica.child import Order, fork
-from sizewise.replica.sockets import bind, replica_socket
+from sizewise.replica.sockets import bind
 from sizewise.runtimes import RUNTIMES, get_runtime
 
 RECEIVE_BYTES = 65536
@@ -42,7 +42,7 @@ class Peer:
 
 @dataclass(eq=False, slots=True)
 class Child:
-    replica_id: str
+    order: Order
     pid: int
     pidfd: int
 
@@ -120,8 +120,7 @@ class WarmParent:
             case "fork":
                 return {"pid": self._fork(message)}
             case "list":
-                children = {child.replica_id: child.pid for child in self._children.values()}
-                return {"children": children, "exits": list(self._exits.values())}
+                return {**self._listed(), "exits": list(self._exits.values())}
             case "ack":
                 self._exits.pop(int(message["pid"]), None)
             case "subscribe":
@@ -132,6 +131,12 @@ class WarmParent:
                 raise UsageError(f"unknown operation {op!r}: fork, list, ack, subscribe and stop are known")
         return {}
 
+    def _listed(self) -> dict[str, dict[str, int]]:
+        known: dict[str, dict[str, int]] = {"children": {}, "hosts": {}}
+        for child in self._children.values():
+            known["hosts" if child.order.shared else "children"][child.order.replica_id] = child.pid
+        return known
+
     def _fork(self, message: dict[str, Any]) -> int:
         """Pid of the replica; of the one that lives already where this id has one."""
         order = Order(
@@ -140,13 +145,14 @@ class WarmParent:
             log=Path(message["log"]),
             run_dir=self._run_dir,
             state_dir=self._state_dir,
+            shared=bool(message.get("shared", False)),
         )
         for child in tuple(self._children.values()):
-            if child.replica_id == order.replica_id and not self._reap(child):
+            if child.order.replica_id == order.replica_id and not self._reap(child):
                 return child.pid
         inherited = [key.fd for key in self._selector.get_map().values()]
         pid = fork(order, close=[self._selector_fd(), *inherited])
-        child = Child(order.replica_id, pid, os.pidfd_open(pid))
+        child = Child(order, pid, os.pidfd_open(pid))
         self._children[pid] = child
         self._selector.register(child.pidfd, selectors.EVENT_READ, child)
         return pid
@@ -164,8 +170,8 @@ class WarmParent:
         os.close(child.pidfd)
         del self._children[pid]
         # One that was killed leaves its socket behind
-        replica_socket(self._run_dir, child.replica_id).unlink(missing_ok=True)
-        exit_ = {"replica_id": child.replica_id, "pid": pid, "status": status}
+        child.order.socket_path.unlink(missing_ok=True)
+        exit_ = {"replica_id": child.order.replica_id, "pid": pid, "status": status}
         self._exits[pid] = exit_
         while len(self._exits) > MAX_EXITS:
             self._exits.pop(next(iter(self._exits)))

@@ -17,6 +17,7 @@ from sizewise.protocols.backend import (
     Action,
     Event,
     EventKind,
+    HostObserved,
     ModelTraffic,
     ProcessObserved,
     ReplicaObserved,
@@ -56,6 +57,7 @@ class LocalBackend:
         self._last_replicas: tuple[ReplicaObserved, ...] = ()
         self._last_processes: tuple[ProcessObserved, ...] = ()
         self._last_warm: tuple[WarmObserved, ...] = ()
+        self._last_hosts: tuple[HostObserved, ...] = ()
 
     async def connect(self) -> KeeperInfo:
         """Have a keeper. Raises UnavailableError in one line when there cannot be one."""
@@ -73,6 +75,8 @@ class LocalBackend:
             self._last_replicas = _all_of(ReplicaObserved, keeper["replicas"])
             self._last_processes = _all_of(ProcessObserved, keeper["processes"])
             self._last_warm = _all_of(WarmObserved, keeper["warm"])
+            # A keeper of an earlier version knows of none
+            self._last_hosts = _all_of(HostObserved, keeper.get("hosts", ()))
         # Without a keeper its last word stands, with a problem beside it: what it kept running goes on running
         controller = ProcessObserved(role="controller", pid=os.getpid())
         processes = (controller, *self._last_processes)
@@ -88,6 +92,10 @@ class LocalBackend:
             warm=self._last_warm,
             processes=tuple(
                 replace(each, memory_bytes=weights[each.pid].private_bytes) for each in processes if each.pid in weights
+            ),
+            hosts=tuple(
+                replace(host, memory_bytes=weights.get(host.pid or 0, Weight()).private_bytes)
+                for host in self._last_hosts
             ),
             oom_kills=procfs.oom_kills(),
             problems=tuple(problems),
@@ -155,7 +163,7 @@ def _watched(replicas: Sequence[ReplicaObserved], processes: Sequence[ProcessObs
         Watched(
             pid=each.pid,
             whole_tree=each.role == "command",
-            replica=each.role == "replica",
+            replica=each.role in {"replica", "host"},
             ready=each.pid in ready,
         )
         for each in processes
@@ -166,6 +174,9 @@ def _seen(replica: ReplicaObserved, weights: dict[int, Weight], busy: dict[str, 
     """What the keeper says of a replica, with what the kernel and the gateway know of it."""
     weight = weights.get(replica.pid or 0, Weight())
     work = busy.get(replica.replica_id, {})
+    if replica.host:
+        # Nobody can tell the pages of a shared process apart: what its load added is what there is to say
+        weight = Weight(private_bytes=replica.memory_bytes)
     return replace(
         replica,
         memory_bytes=weight.private_bytes,

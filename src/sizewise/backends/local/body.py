@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +27,6 @@ EXIT_NEWS_S = 0.5
 class Body(Protocol):
     """A replica's process. ``make_ready`` raises UnavailableError with one line when it will not serve."""
 
-    process: Process
     port: int | None
     stage: str
     settled: bool
@@ -34,6 +34,14 @@ class Body(Protocol):
     @property
     def pid(self) -> int | None:
         """Of a process that holds nothing else."""
+        ...
+
+    @property
+    def process(self) -> Process: ...
+
+    @property
+    def blameless(self) -> bool:
+        """Its process ended, and something else in it was the reason."""
         ...
 
     @property
@@ -64,6 +72,7 @@ class ForkedBody:
     port: int | None = None
     stage = ""
     settled = True
+    blameless = False
 
     def __init__(self, spec: ReplicaSpec, process: Process, link: ReplicaLink) -> None:
         self.process = process
@@ -81,7 +90,7 @@ class ForkedBody:
         ordered_s = time.monotonic()
         path = socket_of(folders.run_dir, spec.replica_id)
         path.unlink(missing_ok=True)
-        process = await _forked(spec, parent)
+        process = await forked(lambda: parent.fork(spec.replica_id, spec.model), parent)
         try:
             link = await until_connected(
                 lambda: ReplicaLink.connect(path), gone=process.exited, timeout_s=CONNECT_TIMEOUT_S, what="the replica"
@@ -118,15 +127,9 @@ class ForkedBody:
 
     async def make_ready(self) -> LoadTime | None:
         """Load the model. One that has it already, by order of an earlier keeper, only repeats its report."""
-        limit_s = self._spec.load_timeout_s
-        try:
-            async with asyncio.timeout(limit_s):
-                await self._link.greet()
-                report = await self._link.load(self._spec)
-        except TimeoutError as error:
-            raise UnavailableError(f"loading took longer than {limit_s:g} s: give it more, or a faster disk") from error
+        report, load = await load_time(self._link, self._spec, start_s=self.start_s)
         self.stage, self.settled = report["stage"], report["settled"]
-        return from_jsonable(LoadTime, {**report.get("load", {}), "start_s": self.start_s})
+        return load
 
     async def until_settled(self) -> None:
         if self.settled:
@@ -150,8 +153,21 @@ class ForkedBody:
         return self.process.status
 
 
-async def _forked(spec: ReplicaSpec, parent: WarmParent) -> Process:
-    forking = asyncio.ensure_future(parent.fork(spec.replica_id, spec.model))
+async def load_time(link: ReplicaLink, spec: ReplicaSpec, *, start_s: float) -> tuple[dict[str, Any], LoadTime]:
+    """Load a model; its report, and the stages of the load. Raises UnavailableError when it takes too long."""
+    limit_s = spec.load_timeout_s
+    try:
+        async with asyncio.timeout(limit_s):
+            await link.greet()
+            report = await link.load(spec)
+    except TimeoutError as error:
+        raise UnavailableError(f"loading took longer than {limit_s:g} s: give it more, or a faster disk") from error
+    return report, from_jsonable(LoadTime, {**report.get("load", {}), "start_s": start_s})
+
+
+async def forked(fork: Callable[[], Coroutine[Any, Any, int]], parent: WarmParent) -> Process:
+    """The process that ``fork`` asks the parent for; it is ended when nobody waits for it any more."""
+    forking = asyncio.ensure_future(fork())
     try:
         pid = await asyncio.shield(forking)
     except asyncio.CancelledError:

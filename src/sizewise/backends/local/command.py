@@ -57,6 +57,7 @@ class CommandBody:
 
     stage = ""
     settled = True
+    blameless = False
 
     def __init__(self, spec: ReplicaSpec, process: Process, *, record: CommandRecord, folders: Folders) -> None:
         self.process = process

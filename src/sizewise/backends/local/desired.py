@@ -3,10 +3,12 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from sizewise.protocols.backend import (
     Action,
@@ -57,14 +59,15 @@ class Desired:
         for action in actions:
             if isinstance(action, StartReplica):
                 spec = action.spec
-                if self.replicas.get(spec.replica_id, spec) != spec:
+                # Where it runs may have changed since: it has brought down a process that others were in
+                if replace(self.replicas.get(spec.replica_id, spec), host=spec.host) != spec:
                     raise UnavailableError(
                         f"replica {spec.replica_id} runs another spec already: stop it, or choose another id"
                     )
 
     def apply(self, action: Action) -> None:
         if isinstance(action, StartReplica):
-            self.replicas[action.spec.replica_id] = action.spec
+            self.replicas.setdefault(action.spec.replica_id, action.spec)
         elif isinstance(action, StopReplica):
             if (spec := self.replicas.pop(action.replica_id, None)) is not None:
                 self.draining[action.replica_id] = spec
@@ -77,12 +80,39 @@ class Desired:
         else:
             self.models.pop(action.model, None)
 
-    def save(self, path: Path) -> None:
+    @classmethod
+    def load(cls, path: Path) -> "Desired":
+        """Empty when there is none. Raises ValueError when the file is not one of ours."""
+        try:
+            return loads(cls, path.read_bytes())
+        except FileNotFoundError:
+            return cls()
+
+
+class DesiredFile:
+    """Where the desired state is kept. There may be thousands of specs and routes, and each change writes the file:
+    what has not changed is encoded once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: dict[tuple[str, str], tuple[object, orjson.Fragment]] = {}
+
+    def text(self, desired: Desired) -> bytes:
+        """As ``Desired.load`` reads it."""
+        known, self._known = self._known, {}
+        parts: dict[str, dict[str, orjson.Fragment]] = {}
+        for part in [each.name for each in fields(desired)]:
+            values: Mapping[str, object] = getattr(desired, part)
+            parts[part] = {key: self._encoded((part, key), value, known) for key, value in values.items()}
+        return orjson.dumps(parts)
+
+    def write(self, text: bytes) -> None:
         """Replace the file as a whole; a crash leaves the old one or the new one. Blocks until it is on disk."""
+        path = self.path
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(dumps(self))
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).replace(path)
@@ -91,10 +121,11 @@ class Desired:
                 Path(name).unlink()
             raise
 
-    @classmethod
-    def load(cls, path: Path) -> "Desired":
-        """Empty when there is none. Raises ValueError when the file is not one of ours."""
-        try:
-            return loads(cls, path.read_bytes())
-        except FileNotFoundError:
-            return cls()
+    def _encoded(
+        self, key: tuple[str, str], value: object, known: Mapping[tuple[str, str], tuple[object, orjson.Fragment]]
+    ) -> orjson.Fragment:
+        found = known.get(key)
+        if found is None or found[0] is not value:
+            found = (value, orjson.Fragment(dumps(value)))
+        self._known[key] = found
+        return found[1]

@@ -23,6 +23,7 @@ class InlineBody:
     """The gateway is counted as itself."""
     stage = ""
     settled = True
+    blameless = False
 
     def __init__(self, spec: ReplicaSpec, gateway: GatewayGuard, process: Process) -> None:
         self.process = process

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -13,8 +13,6 @@ from sizewise.protocols.control import peer_pid
 from sizewise.protocols.errors import UnavailableError
 from sizewise.protocols.frames import Decoder, Frame, FrameError, Kind, encode
 from sizewise.protocols.serde import to_jsonable
-
-READ_BYTES = 65536
 
 
 @dataclass(eq=False)
@@ -37,42 +35,42 @@ def load_request(spec: ReplicaSpec) -> dict[str, Any]:
     }
 
 
-class ReplicaLink:
-    """Frames to and from a replica. Raises UnavailableError when it goes away."""
+class ReplicaLink(asyncio.Protocol):
+    """Frames to and from a replica, or a process that replicas share. Several calls may wait at once.
 
-    def __init__(self, path: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    Raises UnavailableError when the process goes away.
+    """
+
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.pid = peer_pid(writer)
+        self.pid = 0
         """The process that listens, from the kernel: known also while it is too busy to say so."""
-        self._reader = reader
-        self._writer = writer
+        self._transport: asyncio.Transport | None = None
         self._decoder = Decoder()
-        self._frames: list[Frame] = []
         self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Frame]] = {}
+        self._greeted = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._news: dict[str, Any] | None = None
+        self._broken: UnavailableError | None = None
 
     @classmethod
     async def connect(cls, path: Path) -> "ReplicaLink":
         try:
-            reader, writer = await asyncio.open_unix_connection(str(path))
+            _, link = await asyncio.get_running_loop().create_unix_connection(lambda: cls(path), str(path))
         except OSError as error:
             raise UnavailableError(f"nothing answers at {path.name}: {error.strerror or error}") from error
-        return cls(path, reader, writer)
+        return link
 
     async def greet(self) -> None:
         """Wait for HELLO, which a replica sends when it is not busy."""
-        frame = await self._next()
-        if frame.kind != Kind.HELLO:
-            raise UnavailableError(f"the replica began with frame kind {frame.kind}, expected HELLO")
+        await self._greeted.wait()
+        if self._broken is not None:
+            raise self._broken
 
     async def load(self, spec: ReplicaSpec) -> dict[str, Any]:
         """The replica's load report. Raises LoadFailedError with its reason."""
-        body = orjson.dumps(load_request(spec))
-        request = Frame(kind=Kind.LOAD, request_id=next(self._ids), body=body)
-        self._send(request)
-        while True:
-            frame = await self._next()
-            if frame.kind == Kind.RESULT and frame.request_id == request.request_id:
-                break
+        frame = await self._ask(Kind.LOAD, body=orjson.dumps(load_request(spec)))
         answer: dict[str, Any] = orjson.loads(frame.body)
         if frame.status != 200:
             lines = str(answer.get("error", "no reason given")).splitlines()
@@ -81,29 +79,82 @@ class ReplicaLink:
 
     async def settled(self) -> dict[str, Any]:
         """What the replica says once the model stays with the session that it has; call when it is loaded."""
-        while (frame := await self._next()).kind != Kind.SETTLED:
-            pass
-        news: dict[str, Any] = orjson.loads(frame.body)
-        return news
+        await self._settled.wait()
+        if self._news is None:
+            raise self._broken or UnavailableError("the replica closed its connection")
+        return self._news
+
+    async def unload(self, target: str) -> None:
+        """Answer what was received for this model, then let go of it."""
+        await self._ask(Kind.UNLOAD, target=target.encode())
+
+    async def targets(self) -> list[str]:
+        """What it holds."""
+        frame = await self._ask(Kind.STATUS)
+        return [str(model["target"]) for model in orjson.loads(frame.body)["models"]]
 
     def stop(self) -> None:
         """Answer what has been received, then exit."""
         self._send(Frame(kind=Kind.STOP, request_id=next(self._ids)))
 
     def close(self) -> None:
-        self._writer.close()
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.pid = peer_pid(transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            frames = self._decoder.feed(data)
+        except FrameError as error:
+            self._break(f"the replica's connection broke: {error}")
+            return
+        for frame in frames:
+            if not self._greeted.is_set():
+                if frame.kind != Kind.HELLO:
+                    self._break(f"the replica began with frame kind {frame.kind}, expected HELLO")
+                    return
+                self._greeted.set()
+            elif frame.kind == Kind.RESULT:
+                self._answered(frame)
+            elif frame.kind == Kind.SETTLED:
+                self._news = orjson.loads(frame.body)
+                self._settled.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._break("the replica closed its connection" if exc is None else f"the replica's connection broke: {exc}")
+
+    def _answered(self, frame: Frame) -> None:
+        waiting = self._waiting.pop(frame.request_id, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(frame)
+
+    async def _ask(self, kind: Kind, *, target: bytes = b"", body: bytes = b"") -> Frame:
+        if self._broken is not None:
+            raise self._broken
+        request = Frame(kind=kind, request_id=next(self._ids), body=body, target=target)
+        answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self._waiting[request.request_id] = answer
+        self._send(request)
+        try:
+            return await answer
+        finally:
+            self._waiting.pop(request.request_id, None)
 
     def _send(self, frame: Frame) -> None:
-        if not self._writer.is_closing():
-            self._writer.write(encode(frame))
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(encode(frame))
 
-    async def _next(self) -> Frame:
-        while not self._frames:
-            try:
-                data = await self._reader.read(READ_BYTES)
-                if not data:
-                    raise UnavailableError("the replica closed its connection")
-                self._frames += self._decoder.feed(data)
-            except (ConnectionError, FrameError) as error:
-                raise UnavailableError(f"the replica's connection broke: {error}") from error
-        return self._frames.pop(0)
+    def _break(self, why: str) -> None:
+        """Everybody who waits hears of it; the first reason stands."""
+        if self._broken is None:
+            self._broken = UnavailableError(why)
+        self.close()
+        self._greeted.set()
+        self._settled.set()
+        waiting, self._waiting = self._waiting, {}
+        for answer in waiting.values():
+            if not answer.done():
+                answer.set_exception(self._broken)

@@ -49,6 +49,7 @@ class Operations:
         return {
             "replicas": [to_jsonable(replica.observed()) for replica in supervisor.replicas.values()],
             "warm": [to_jsonable(held) for held in supervisor.holder.observed()],
+            "hosts": [to_jsonable(host) for host in supervisor.hosts.observed()],
             "processes": [to_jsonable(process) for process in supervisor.processes()],
             "gateway_pid": supervisor.gateway.process.pid if supervisor.gateway.process else None,
             "gateway_restarts": supervisor.gateway.restarts,

@@ -6,7 +6,7 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sizewise.backends.local.logs import open_log
@@ -27,8 +27,20 @@ class Process:
         self.exited = asyncio.Event()
         self.status: str | None = None
         self._child = child
+        self._watchers: list[Callable[[], object]] = []
         self._fd: int | None = os.pidfd_open(pid)
         asyncio.get_running_loop().add_reader(self._fd, self._on_exit)
+
+    def watch(self, ended: Callable[[], object]) -> None:
+        """Call ``ended`` when it has; cheaper than a task that waits, for what exists a thousand times."""
+        if self.exited.is_set():
+            ended()
+        else:
+            self._watchers.append(ended)
+
+    def unwatch(self, ended: Callable[[], object]) -> None:
+        if ended in self._watchers:
+            self._watchers.remove(ended)
 
     def send(self, signum: int) -> None:
         """Signal it; one that has ended takes no notice."""
@@ -70,6 +82,9 @@ class Process:
             self._child.returncode = 0  # reaped above: what Popen would otherwise ask the kernel again
         self.forget()
         self.exited.set()
+        watchers, self._watchers = self._watchers, []
+        for ended in watchers:
+            ended()
 
 
 def words_of(*, exited: bool, number: int) -> str:

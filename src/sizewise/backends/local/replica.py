@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sizewise.backends.local import procfs
 from sizewise.backends.local.backoff import Backoff
@@ -12,6 +12,7 @@ from sizewise.backends.local.body import Body, ForkedBody
 from sizewise.backends.local.command import CommandBody
 from sizewise.backends.local.disk import Disk
 from sizewise.backends.local.gateway import GatewayGuard, ReplicaRoute
+from sizewise.backends.local.host import HostedBody, Hosts
 from sizewise.backends.local.inline import InlineBody
 from sizewise.backends.local.link import LoadFailedError
 from sizewise.backends.local.waiting import first_of
@@ -50,6 +51,7 @@ class Surroundings:
     folders: Folders
     gateway: GatewayGuard
     warm: WarmParents
+    hosts: Hosts
     oom: OomWatch
     disk: Disk
     changed: Callable[["Replica", str], None]
@@ -65,7 +67,10 @@ class Replica:
         self.gone = asyncio.Event()
         self._around = around
         self._backoff = Backoff()
+        self._culprit = False
         self._stopping = asyncio.Event()
+        self._news = asyncio.Event()
+        """Told to stop, or its process has ended."""
         self._hurry = asyncio.Event()
         self._drain_s = 0.0
         self._since_s = self._started_at_s = time.monotonic()
@@ -74,6 +79,8 @@ class Replica:
         self._restarts = 0
         self._at_once = True
         self._ready_for_s = 0.0
+        self._innocent = False
+        """Its process was shared, and ended for somebody else's sake: it comes back at once."""
         self._last_exit: str | None = None
         self._last_exit_at_s: float | None = None
         self._task: asyncio.Task[None] | None = None
@@ -86,6 +93,8 @@ class Replica:
             self.body = CommandBody.adopt(self.spec, folders)
         elif self.spec.inline and gateway.process is not None and self.spec.replica_id in await gateway.routed():
             self.body = InlineBody(self.spec, gateway, gateway.process)
+        elif self.spec.host:
+            self.body = await self._around.hosts.adopt(self.spec)
         elif (body := await ForkedBody.adopt(self.spec, folders)) is not None:
             body.parent = self._around.warm.parent_of(self.spec.replica_id)
             self.body = body
@@ -100,6 +109,7 @@ class Replica:
         if self._stopping.is_set() and drain_s <= 0:
             self._hurry.set()
         self._stopping.set()
+        self._news.set()
 
     def observed(self) -> ReplicaObserved:
         body = self.body
@@ -119,6 +129,10 @@ class Replica:
             port=body.port if body is not None else None,
             stage=body.stage if body is not None else "",
             settled=body is None or body.settled,
+            memory_bytes=body.memory_bytes if isinstance(body, HostedBody) else 0,
+            host=self.spec.host,
+            culprit=self._culprit,
+            replaces=self.spec.replaces,
         )
 
     def _enter(self, state: ReplicaState, detail: str = "") -> None:
@@ -136,7 +150,9 @@ class Replica:
                 except Exception as error:  # whatever it was: the other replicas must not hear of it
                     await self._note_failure(error)
                 await self._end()
-                if not self._stopping.is_set():
+                if self._innocent:
+                    self._innocent = False
+                elif not self._stopping.is_set():
                     await self._pause(self._backoff.next_s(ready_for_s=self._ready_for_s, at_once=self._at_once))
             await self._end()  # adopted in order to be stopped
         finally:
@@ -153,6 +169,8 @@ class Replica:
             self.body = CommandBody.start(self.spec, self._around.folders)
         elif self.spec.inline and self.spec.model not in gateway.died_with:
             self.body = await InlineBody.begin(self.spec, gateway)
+        elif self.spec.host:
+            self.body = await self._around.hosts.join(self.spec)
         else:
             parent = self._around.warm.of(self.spec.runtime)
             self.body = await ForkedBody.fork(self.spec, self._around.folders, parent)
@@ -164,9 +182,20 @@ class Replica:
         if self.state is ReplicaState.READY and not body.settled:
             await first_of(self._settled(body), body.process.exited.wait(), self._stopping.wait())
         if self.state is ReplicaState.READY:
-            await first_of(body.process.exited.wait(), self._stopping.wait())
+            await self._until_news(body)
         if body.process.exited.is_set() and not self._stopping.is_set():
             await self._note_death(body)
+
+    async def _until_news(self, body: Body) -> None:
+        """There may be a thousand of us, waiting most of their life: no task for each thing to wait for."""
+        process = body.process
+        process.watch(self._news.set)
+        try:
+            while not (self._stopping.is_set() or process.exited.is_set()):
+                await self._news.wait()
+                self._news.clear()
+        finally:
+            process.unwatch(self._news.set)
 
     async def _ready(self, body: Body) -> None:
         async with self._around.disk.turn(self.spec.path):
@@ -193,8 +222,12 @@ class Replica:
             self._around.gateway.died_with.add(self.spec.model)
         # The route goes first: how it died may take the warm parent a moment to tell.
         await self._around.gateway.remove_replica(self.spec.replica_id)
+        if body.blameless:
+            self._at_once = self._innocent = True
+            return
         words = self._around.oom.explain(await body.exit_words()) or "status unknown"
         self._died(words, at_once=words != "out of memory")
+        self._leave_host()
         log.warning("replica %s of %s (%d) died: %s", self.spec.replica_id, self.spec.model, body.process.pid, words)
 
     async def _note_failure(self, error: Exception) -> None:
@@ -202,6 +235,10 @@ class Replica:
         self._ready_for_s = 0.0
         body, reason = self.body, str(error) or type(error).__name__
         if body is not None and not isinstance(error, LoadFailedError) and await body.process.ended_within(EXIT_S):
+            if body.blameless:
+                self._innocent = True
+                return
+            self._leave_host()
             words = self._around.oom.explain(await body.exit_words()) or "status unknown"
             reason = words if not words.startswith("exit 0") else f"{words}: {reason}"
         killed = reason.startswith("signal")
@@ -209,6 +246,12 @@ class Replica:
         # An error that is not ours is a defect here, and needs its trace
         trace = None if isinstance(error, UnavailableError | OSError) else error
         log.warning("replica %s of %s failed: %s", self.spec.replica_id, self.spec.model, reason, exc_info=trace)
+
+    def _leave_host(self) -> None:
+        """It brought down a process that others were in: from now on it has one of its own."""
+        if self.spec.host:
+            self._culprit = True
+            self.spec = replace(self.spec, host="")
 
     def _died(self, words: str, *, at_once: bool) -> None:
         self._restarts += 1

@@ -6,16 +6,16 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from sizewise.backends.local.command import CommandRecord
-from sizewise.backends.local.desired import Desired
+from sizewise.backends.local.desired import Desired, DesiredFile
 from sizewise.backends.local.disk import Disk
 from sizewise.backends.local.gateway import END_GRACE_S, GatewayCommand, GatewayGuard
 from sizewise.backends.local.grpc import SOCKET as GRPC_SOCKET
 from sizewise.backends.local.grpc import GrpcCommand, GrpcGuard
 from sizewise.backends.local.holding import HolderGuard
+from sizewise.backends.local.host import Hosts
 from sizewise.backends.local.listener import address_of, bind, take_over
 from sizewise.backends.local.processes import reap_strays
 from sizewise.backends.local.replica import OomWatch, Replica, Surroundings
@@ -58,6 +58,7 @@ class Supervisor:
             run_dir=folders.run_dir, state_dir=folders.state_dir, arguments=gateway_arguments, tls=tls
         )
         self.holder = HolderGuard(folders)
+        self.hosts = Hosts(folders, self.warm)
         self.gateway = GatewayGuard(command, self._gateway_changed)
         self.grpc = GrpcGuard(folders.run_dir / GRPC_SOCKET, lambda detail: log.info("gRPC front %s", detail))
         self.publish: Callable[[Message], None] = lambda _: None
@@ -67,16 +68,14 @@ class Supervisor:
             folders=folders,
             gateway=self.gateway,
             warm=self.warm,
-            oom=OomWatch(),
             disk=Disk(),
+            hosts=self.hosts,
+            oom=OomWatch(),
             changed=self._replica_changed,
         )
+        self._file = DesiredFile(folders.run_dir / "desired.json")
         self._saving = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
-
-    @property
-    def _desired_path(self) -> Path:
-        return self.folders.run_dir / "desired.json"
 
     async def begin(self, host: str, port: int, grpc: GrpcCommand | None = None) -> None:
         """Take over what runs, or begin anew. Raises UnavailableError when the port cannot be had."""
@@ -84,7 +83,7 @@ class Supervisor:
         gateway_socket = self.folders.run_dir / "gateway.sock"
         listener = await asyncio.to_thread(take_over, gateway_socket) or bind(host, port)
         try:
-            self.desired = await asyncio.to_thread(Desired.load, self._desired_path)
+            self.desired = await asyncio.to_thread(Desired.load, self._file.path)
         except ValueError:
             log.warning("desired.json cannot be read and is ignored: the controller will say what is to run")
         await self.gateway.adopt()
@@ -125,8 +124,10 @@ class Supervisor:
                 found.append(ProcessObserved(role="warm", pid=parent.process.pid, model=runtime))
         if self.holder.process is not None:
             found.append(ProcessObserved(role="holder", pid=self.holder.process.pid))
+        shared = [(host.pid, host.runtime) for host in self.hosts.observed()]
+        found += [ProcessObserved(role="host", pid=pid, model=runtime) for pid, runtime in shared if pid is not None]
         for replica in self.replicas.values():
-            if replica.body is not None and replica.body.pid is not None:
+            if replica.body is not None and replica.body.pid is not None and not replica.spec.host:
                 role = "replica" if replica.spec.command is None else "command"
                 pid, spec = replica.body.pid, replica.spec
                 found.append(ProcessObserved(role=role, pid=pid, model=spec.model, version=spec.version))
@@ -165,7 +166,7 @@ class Supervisor:
         await self.gateway.close(grace_s=min(drain_s, END_GRACE_S))
         if self.gateway.listener is not None:
             self.gateway.listener.close()
-        self._desired_path.unlink(missing_ok=True)
+        self._file.path.unlink(missing_ok=True)
 
     async def _act(self, action: Action) -> None:
         if isinstance(action, StartReplica):
@@ -198,7 +199,8 @@ class Supervisor:
 
     async def _save(self) -> None:
         async with self._saving:
-            await asyncio.to_thread(self.desired.save, self._desired_path)
+            # Encoded here, where nothing changes meanwhile; only the disk is waited for in a thread
+            await asyncio.to_thread(self._file.write, self._file.text(self.desired))
 
     async def _adopt_replicas(self) -> None:
         """What is desired goes on under the same pid, or is started; what is not is stopped."""
@@ -219,6 +221,7 @@ class Supervisor:
                 replica.stop(LEFTOVER_DRAIN_S)
             self.replicas[replica_id] = replica
             replica.start()
+        await self.hosts.tidy()
 
     def _found(self) -> list[ReplicaSpec]:
         """Who has left a trace in the run folder or with a warm parent."""
@@ -244,6 +247,10 @@ class Supervisor:
     def _replica_changed(self, replica: Replica, detail: str) -> None:
         spec = replica.spec
         self.holder.pause(any(each.state is ReplicaState.LOADING for each in self.replicas.values()))
+        known = self.desired.replicas.get(spec.replica_id)
+        if known is not None and known.host and not spec.host:
+            self.desired.replicas[spec.replica_id] = spec  # a later keeper must not put it among others again
+            self._in_background(self._save())
         if replica.gone.is_set():
             self.replicas.pop(spec.replica_id, None)
             self.desired.draining.pop(spec.replica_id, None)

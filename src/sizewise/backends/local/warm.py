@@ -43,7 +43,9 @@ class WarmParent:
         self.runtime = runtime
         self.process: Process | None = None
         self.children: dict[str, int] = {}
-        """What it had forked when it was connected to: replica id to pid."""
+        """Replicas that it had forked when it was connected to: id to pid."""
+        self.hosts: dict[str, int] = {}
+        """The same for processes that replicas share."""
         self._folders = folders
         self._client: ControlClient | None = None
         self._lock = asyncio.Lock()
@@ -57,12 +59,13 @@ class WarmParent:
     def socket_path(self) -> Path:
         return self._folders.run_dir / f"warm-{self.runtime}.sock"
 
-    async def fork(self, replica_id: str, model: str) -> int:
-        """Pid of a new replica process. Raises UnavailableError with the reason."""
+    async def fork(self, replica_id: str, model: str, *, shared: bool = False) -> int:
+        """Pid of a new replica process, or of one that replicas share. Raises UnavailableError with the reason."""
         client = await self._connected()
         log_path = self._folders.log_of(model)
         bound_log(log_path)
-        order = {"op": "fork", "replica_id": replica_id, "model": model, "log": str(log_path)}
+        name = {"replica_id": replica_id, "model": model, "shared": shared}
+        order = {"op": "fork", **name, "log": str(log_path)}
         answer = await client.request(order, timeout_s=FORK_TIMEOUT_S)
         return int(answer["pid"])
 
@@ -152,6 +155,7 @@ class WarmParent:
         except UnavailableError:
             return
         self.children = {str(key): int(pid) for key, pid in dict(listed.get("children", {})).items()}
+        self.hosts = {str(key): int(pid) for key, pid in dict(listed.get("hosts", {})).items()}
         for exit_ in listed.get("exits", []):
             await self._note_exit(client, exit_)
 
@@ -191,6 +195,9 @@ class WarmParents:
     def parent_of(self, replica_id: str) -> WarmParent | None:
         """Who forked a replica that was there before this keeper, if that parent lives."""
         return next((each for each in self.parents.values() if replica_id in each.children), None)
+
+    def parent_of_host(self, host: str) -> WarmParent | None:
+        return next((each for each in self.parents.values() if host in each.hosts), None)
 
     async def adopt(self) -> None:
         """Find those that live, by their sockets."""
