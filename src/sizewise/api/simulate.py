@@ -57,7 +57,7 @@ class Comparison:
         try:
             import pandas as pd
         except ImportError:
-            raise RuntimeMissingError("pandas", "notebook") from None
+            raise RuntimeMissingError("pandas", "simulation") from None
         tables = {"rows": self.rows, "timeline": self.timeline, "models": self.models, "decisions": self.decisions}
         return pd.DataFrame(tables[of]())
 

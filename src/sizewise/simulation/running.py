@@ -4,6 +4,7 @@ Letters at the end of names: ``M`` models, ``T`` minutes.
 """
 
 import fnmatch
+import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ from sizewise.simulation.traces import read_trace
 from sizewise.simulation.workload import Workload
 from sizewise.simulation.world import World
 
+WORTH_COMPILING = 300_000
+"""Requests that the general engine replays in about the second that the compiler takes to be loaded."""
 POINTS = 600
 """Of the curves over time in a report."""
 Tell = Callable[[float], None]
@@ -135,6 +138,15 @@ def setups_of(scenario: Scenario, names: Sequence[str], models: Sequence[SimMode
     return setups
 
 
+def pools_for(setups: Sequence[PoolSetup], record: Record, *, requests: float) -> Pools:
+    """The compiled engine where there is a compiler and enough to do for it; both give the same answers."""
+    if requests >= WORTH_COMPILING and importlib.util.find_spec("numba") is not None:
+        from sizewise.simulation.fast import FastPools
+
+        return FastPools(setups, record)
+    return PlainPools(setups, record)
+
+
 def _hold_s(model: SimModel) -> float:
     """As routes have it: long enough for the model to load."""
     from sizewise.controller.reconcile import route_of
@@ -148,7 +160,7 @@ def run_policy(scenario: Scenario, policy: PolicyChoice, *, tell: Tell = lambda 
     names = workload.names
     models = models_of(scenario, names)
     record = record_for(len(names), workload.end_s, counted_from_s=scenario.warmup_s)
-    pools: Pools = PlainPools(setups_of(scenario, names, models), record)
+    pools = pools_for(setups_of(scenario, names, models), record, requests=workload.expected)
     ground = ground_for(scenario.capacity, seed=scenario.seed, paid_from_s=scenario.warmup_s)
     world = World(
         models,

@@ -162,7 +162,7 @@ def _from_parquet(source: TraceSource) -> tuple[NDArray[np.float64], NDArray[Any
     try:
         from pyarrow import parquet
     except ImportError:
-        raise RuntimeMissingError("pyarrow", "parquet") from None
+        raise RuntimeMissingError("pyarrow", "simulation") from None
     try:
         table = parquet.read_table(source.path)
     except OSError as error:

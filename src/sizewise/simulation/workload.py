@@ -35,6 +35,11 @@ class Workload(Protocol):
     def end_s(self) -> float: ...
 
     @property
+    def expected(self) -> float:
+        """Requests in all, about."""
+        ...
+
+    @property
     def blocks(self) -> int: ...
 
     def block(self, index: int) -> Block: ...
@@ -79,6 +84,10 @@ class RateWorkload:
     def blocks(self) -> int:
         buckets: int = self._counts_MB.shape[1]
         return -(-buckets // self._per_block)
+
+    @property
+    def expected(self) -> float:
+        return float(self._counts_MB.sum()) * self._scale
 
     def rates_MB(self) -> Floats:
         """Requests per second by model and bucket, as far as they can be known beforehand."""
@@ -136,6 +145,10 @@ class RequestWorkload:
         self.names = tuple(names)
         self.end_s = end_s
         self._times_M = tuple(times_M)
+
+    @property
+    def expected(self) -> float:
+        return float(sum(len(each) for each in self._times_M))
 
     @property
     def blocks(self) -> int:
