@@ -11,12 +11,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sizewise.core.admission import EVIDENCE, MEMORY, OUTLIER, SHORT_QUEUE
+from sizewise.core.admission import EVIDENCE, MEMORY, OUTLIER, SHORT_QUEUE, SPREAD, TESTED
 from sizewise.simulation.pools import LATENCY_BINS, LATENCY_LOW_S, MINUTE_S, PER_DECADE
 
 # Models, floats
-NOW, LAST, AREA, SERVICE, AHEAD, EACH, ADMIT_SLO, SLO, TIMEOUT, HOLD = range(10)
-MODEL_FLOATS = 10
+NOW, LAST, AREA, SERVICE, AHEAD, EACH, ADMIT_SLO, SLO, TIMEOUT, HOLD, ERROR = range(11)
+MODEL_FLOATS = 11
 # Models, whole numbers
 AT, END, Q_BASE, Q_SIZE, Q_HEAD, Q_LEN, POOL, TURN, CLOCK, DRAWN, CURVE, TABLE, BATCH, MOST, RECOVERING = range(15)
 QUEUE, READY, OUT_READY, OUT_ALL, ARRIVED, SERVED, SHED, FAILED, WITHIN, HELD, ROBIN = range(15, 26)
@@ -30,6 +30,7 @@ REPLICA_INTS = 5
 
 _PER_LOG = PER_DECADE / math.log(10.0)
 _EVIDENCE, _MEMORY, _OUTLIER, _SHORT = EVIDENCE, MEMORY, OUTLIER, SHORT_QUEUE
+_SPREAD, _TESTED = SPREAD, TESTED
 
 
 class Arrays(NamedTuple):
@@ -71,7 +72,7 @@ def _late(w, m):
         i[m, RECOVERING] = 0
     if f[m, ADMIT_SLO] < 0 or ahead < _SHORT * ready or i[m, RECOVERING]:
         return False
-    if ahead * f[m, EACH] <= f[m, ADMIT_SLO] - f[m, SERVICE]:
+    if ahead * f[m, EACH] * (1.0 + _SPREAD * f[m, ERROR]) <= f[m, ADMIT_SLO] - f[m, SERVICE]:
         return False
     soon = queued == 0 or _MEMORY * f[m, EACH] <= f[m, ADMIT_SLO]
     return not (soon and ahead > _EVIDENCE * f[m, AHEAD])
@@ -82,6 +83,9 @@ def _learn(w, m, answer):
     """Admission.done."""
     f, (ahead, seconds) = w.f, answer
     n = ahead + 1
+    predicted_s = n * f[m, EACH]
+    tested = f[m, ADMIT_SLO] >= 0 and predicted_s >= _TESTED * f[m, ADMIT_SLO]
+    f[m, ERROR] += ((min(abs(seconds / predicted_s - 1.0), 1.0) if tested else 0.0) - f[m, ERROR]) / _MEMORY
     f[m, AHEAD] += (n - f[m, AHEAD]) / _MEMORY
     f[m, EACH] += (min(max(seconds, 1e-6) / n, _OUTLIER * f[m, EACH]) - f[m, EACH]) / _MEMORY
     if ahead == 0:
