@@ -79,3 +79,15 @@ def test_nothing_runs_when_there_is_nothing_to_count(file: Path) -> None:
     file.write_text(STEADY + "window: {warmup_s: 600}\n")
     with pytest.raises(sizewise.SizewiseError, match="leave something to count"):
         sizewise.simulate(file)
+
+
+def test_the_report_is_one_file_that_loads_nothing(file: Path) -> None:
+    found = sizewise.simulate(file)
+    page = found.html()
+    assert page.count("<svg") >= 5
+    assert not re.search(r"<script|<link|src=|href=|url\(|https?:", page)
+    for shown in ("sizewise", "static (replicas=3)", "Requests slower than", "attainment_model_minutes", "Decisions"):
+        assert shown in page
+    assert found.plot("latency").svg in page
+    with pytest.raises(sizewise.SizewiseError, match="there are cost, replicas, demand, latency"):
+        found.plot("pie")

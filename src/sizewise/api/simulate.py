@@ -12,6 +12,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Plot:
+    """SVG as text."""
+
+    svg: str
+
+    def _repr_html_(self) -> str:
+        return self.svg
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """What each policy did. Rows are plain values; ``compared`` holds everything."""
 
@@ -51,6 +61,18 @@ class Comparison:
             for outcome in self.compared.outcomes
             for at_s, model, desired, reason in outcome.decisions
         ]
+
+    def html(self) -> str:
+        """One file with all figures, charts and decisions; nothing is loaded from anywhere."""
+        from sizewise.simulation.report import as_html
+
+        return as_html(self.compared)
+
+    def plot(self, of: str = "cost") -> "Plot":
+        """A chart that a notebook shows: ``cost``, ``replicas``, ``demand`` or ``latency``."""
+        from sizewise.simulation.report import chart_of
+
+        return Plot(chart_of(self.compared, of))
 
     def frame(self, of: str = "rows") -> Any:
         """``rows``, ``timeline``, ``models`` or ``decisions`` as a pandas frame. Raises RuntimeMissingError."""

@@ -2,13 +2,13 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sizewise.cli.app import app
-from sizewise.cli.options import Output, OutputOption
 
 ScenarioArgument = Annotated[
     Path, typer.Argument(metavar="SCENARIO.yaml", help="What arrives, where, and who decides.")
@@ -20,12 +20,21 @@ PolicyOption = Annotated[
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Of everything that is drawn; the scenario's if absent.")]
 
 
+class Shown(StrEnum):
+    table = "table"
+    json = "json"
+    html = "html"
+
+
+ShownOption = Annotated[Shown, typer.Option("--output", "-o", help="How to print the result; html is one whole file.")]
+
+
 @app.command()
 def simulate(
     scenario: ScenarioArgument,
     policy: PolicyOption = None,
     seed: SeedOption = None,
-    output: OutputOption = Output.table,
+    output: ShownOption = Shown.table,
 ) -> None:
     """Replay a trace through the code that runs live, and through today's autoscalers, side by side.
 
@@ -36,10 +45,12 @@ def simulate(
     names = None if policy is None else _names(policy)
     with _progress() as tell:
         found = api.simulate(scenario, policies=names, seed=seed, on_progress=tell)
-    if output is Output.json:
+    if output is Shown.json:
         from sizewise.cli.printing import print_json
 
         print_json({"policies": found.rows()})
+    elif output is Shown.html:
+        typer.echo(found.html(), nl=False)
     else:
         from sizewise.cli.printing import console
         from sizewise.cli.show_simulate import simulate_view

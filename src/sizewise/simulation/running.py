@@ -76,6 +76,8 @@ class Outcome:
     scale_changes: int
     curves: Curves
     latency: NDArray[np.int64]
+    per_minute: list[int]
+    """Requests that ended, of all models, by the minute of their arrival."""
     cold_loads: list[tuple[str, int, float]]
     """(model, bytes, seconds) of each start from nothing."""
     by_model: dict[str, dict[str, float]]
@@ -257,6 +259,7 @@ def _outcome(
         scale_changes=bill.changes,
         curves=curves,
         latency=record.latency.copy(),
+        per_minute=record.ended_MT.sum(axis=0).tolist(),
         cold_loads=[(names[m], world.models[m].profile.memory.replica_bytes, s) for m, s in bill.cold_loads],
         by_model={
             name: _model_row(c, ended_MT[i], in_time_MT[i])
