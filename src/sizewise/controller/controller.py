@@ -320,7 +320,7 @@ class Controller:
             records={record.name: record for record in self.registry},
             published=self._published,
             refused=refused,
-            unmeasured={h for h, profile in self.profiles.items() if profile.source is Source.ESTIMATED},
+            unmeasured={h for h, profile in tuple(self.profiles.items()) if profile.source is Source.ESTIMATED},
             cpus=self.budget.cpus,
             new_id=self._parts.new_id,
             form_of=self._housekeeper.form_of,
