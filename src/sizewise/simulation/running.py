@@ -200,8 +200,7 @@ def run_policy(scenario: Scenario, policy: PolicyChoice, *, tell: Tell = lambda 
 
 def _first_replicas(scenario: Scenario, policy: PolicyChoice) -> int:
     """A fixed number of replicas has always been there."""
-    given = policy.parameters.get("replicas", scenario.start_replicas)
-    return int(given) if policy.name == "static" else scenario.start_replicas
+    return int(policy.parameters.get("replicas", 1)) if policy.name == "static" else scenario.start_replicas
 
 
 def _run_incumbent(
