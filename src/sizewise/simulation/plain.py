@@ -77,7 +77,8 @@ class _Model:
         self.concurrency_s = 0.0
         self.slo_s = math.inf if setup.slo_s is None else setup.slo_s
         self._record = record
-        self._latency = [0] * LATENCY_BINS
+        self.latency: list[int] = []
+        """Counts of all models together."""
         self._in_time = [0] * record.in_time_MT.shape[1]
         self._ended = [0] * record.in_time_MT.shape[1]
         self._index = index
@@ -163,7 +164,7 @@ class _Model:
             self._end(arrived_s, in_time=in_time)
             if arrived_s >= record.counted_from_s:
                 bin_ = int(math.log(max(seconds, LATENCY_LOW_S) / LATENCY_LOW_S) * _PER_LOG)
-                self._latency[min(bin_, LATENCY_BINS - 1)] += 1
+                self.latency[min(bin_, LATENCY_BINS - 1)] += 1
         self.at_replicas -= batch
         replica.busy_s += now_s - replica.begun_s
         replica.executing, replica.done_s, replica.idle_since_s = 0, math.inf, now_s
@@ -223,10 +224,8 @@ class _Model:
     def write(self) -> None:
         """Into the common record."""
         record, index = self._record, self._index
-        record.latency += self._latency
         record.in_time_MT[index] += self._in_time
         record.ended_MT[index] += self._ended
-        self._latency = [0] * LATENCY_BINS
         self._in_time = [0] * len(self._in_time)
         self._ended = [0] * len(self._ended)
 
@@ -235,11 +234,15 @@ class PlainPools:
     """``Pools`` of ordinary objects."""
 
     def __init__(self, setups: Sequence[PoolSetup], record: Record) -> None:
+        self._latency = [0] * LATENCY_BINS
         self._models = [_Model(setup, record, i) for i, setup in enumerate(setups)]
         tables: dict[int, list[float]] = {}
         for model in self._models:
             factors = model.setup.factors
-            model.factors = tables.setdefault(id(factors), factors.tolist())
+            if id(factors) not in tables:
+                tables[id(factors)] = factors.tolist()
+            model.factors = tables[id(factors)]
+            model.latency = self._latency
         self._record = record
         self._where: list[_Model] = []
 
@@ -247,6 +250,8 @@ class PlainPools:
     def record(self) -> Record:
         for model in self._models:
             model.write()
+        self._record.latency += self._latency
+        self._latency[:] = [0] * LATENCY_BINS
         return self._record
 
     def feed(self, block: Block) -> None:
