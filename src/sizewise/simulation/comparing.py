@@ -11,9 +11,10 @@ from typing import Any
 
 from sizewise.core.policies.registry import POLICIES
 from sizewise.protocols.errors import UnavailableError, UsageError
+from sizewise.simulation.bounding import bounds_of, put_beside
 from sizewise.simulation.calibrating import incumbent_for, joint_for
 from sizewise.simulation.parsing import OWN
-from sizewise.simulation.running import Outcome, models_of, run_policy, workload_of
+from sizewise.simulation.running import Outcome, models_of, run_policy, setups_of, workload_of
 from sizewise.simulation.scenario import PolicyChoice, Scenario
 
 OnProgress = Callable[[str, float], None]
@@ -58,6 +59,10 @@ def compare(
         outcomes = (run_policy(scenario, policy, tell=_teller(policy.label, workload.end_s, on_progress)),)
     else:
         outcomes = _side_by_side(scenario, chosen, end_s=workload.end_s, on_progress=on_progress)
+    bounds = bounds_of(scenario, workload, models=models, setups=setups_of(scenario, workload.names, models))
+    if bounds is not None:
+        for outcome in outcomes:
+            put_beside(outcome, bounds, usd_per_h=scenario.capacity.replica_usd_per_h)
     return Compared(scenario=scenario, end_s=workload.end_s, models=len(models), outcomes=outcomes)
 
 

@@ -83,6 +83,10 @@ class Outcome:
     by_model: dict[str, dict[str, float]]
     decisions: list[tuple[float, str, int, str]]
     """(seconds, model, desired, why)."""
+    bound_cost: float | None = None
+    """What so many late requests cost at the least; None while nothing bounds the scenario."""
+    bound_cost_certified: float | None = None
+    cost_to_bound: float | None = None
 
 
 def workload_of(scenario: Scenario) -> Workload:
