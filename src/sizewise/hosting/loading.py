@@ -25,6 +25,8 @@ from sizewise.runtimes.synthetic import concrete_shape
 from sizewise.system.memory import disk_read_bytes, mapped_bytes, release_memory, rss_anon_bytes
 
 AHEAD_BYTES = 2 * MIB
+MAPPED_FROM_BYTES = MIB
+"""Which pages of smaller artifacts are mapped is not worth a look, which takes a millisecond."""
 
 log = logging.getLogger(__name__)
 
@@ -94,13 +96,12 @@ def _form(item: Any) -> FormFiles | None:
 def load(request: LoadRequest, *, shared: bool = False) -> Loaded:
     """Load, warm up, weigh. Raises what the runtime raises; ModelFileError too when the self-check fails.
 
-    ``shared``: other models are in this process. They are small, and map no weights; looking for mapped ones would
-    take longer than the load.
+    ``shared``: other models are in this process. They are small, and map no weights.
     """
     base_bytes = rss_anon_bytes()
     read_bytes = disk_read_bytes()
     began_s = time.perf_counter()
-    fetch(request.files.folders[-1])
+    may_map = fetch(request.files.folders[-1]) >= MAPPED_FROM_BYTES and not shared
     fetched_s = time.perf_counter()
     model, request = _opened(request)
     loaded_s = time.perf_counter()
@@ -121,7 +122,7 @@ def load(request: LoadRequest, *, shared: bool = False) -> Loaded:
     memory = {
         "base_bytes": base_bytes,
         "resident_bytes": max(0, total_bytes - base_bytes),
-        "mapped_bytes": 0 if shared else sum(map(mapped_bytes, request.files.folders)),
+        "mapped_bytes": sum(map(mapped_bytes, request.files.folders)) if may_map else 0,
         "per_request_bytes": 0,
         "peak_bytes": max(base_bytes, peak_bytes),
     }
@@ -152,19 +153,23 @@ def _json(spec: TensorSpec) -> dict[str, Any]:
     return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
 
 
-def fetch(folder: Path) -> None:
-    """Ask the kernel to read the artifact ahead, all files at once.
+def fetch(folder: Path) -> int:
+    """Ask the kernel to read the artifact ahead, all files at once; their bytes.
 
     Piece by piece, as it takes no more than a few MiB of each request.
     """
-    for path in folder.rglob("*"):
-        if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    total_bytes = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(os.path.join(parent, name), os.O_RDONLY | os.O_CLOEXEC)  # noqa: PTH118 - 0.3 ms less
             try:
-                for offset in range(0, os.fstat(descriptor).st_size, AHEAD_BYTES):
+                size_bytes = os.fstat(descriptor).st_size
+                for offset in range(0, size_bytes, AHEAD_BYTES):
                     os.posix_fadvise(descriptor, offset, AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
             finally:
                 os.close(descriptor)
+            total_bytes += size_bytes
+    return total_bytes
 
 
 def warm_up(model: LoadedModel) -> str | None:

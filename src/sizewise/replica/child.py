@@ -46,13 +46,16 @@ class Order:
 
 
 def fork(order: Order, *, close: Sequence[int]) -> int:
-    """Pid of a new replica, which listens a moment later. ``close`` are descriptors the child must not keep.
+    """Pid of a new replica, to which one may connect. ``close`` are descriptors the child must not keep.
 
     Raises OSError or UsageError for a log or a socket that cannot be made.
     """
     log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         with bind(order.socket_path) as listener:
+            # Peers may connect as soon as its pid is told, and what they say waits. The child listens again, so that
+            # it is the process that they see from then on (SO_PEERCRED)
+            listener.listen(program.BACKLOG)
             # What exists now is shared for good: a collection in a child would copy every page it looks at
             gc.freeze()
             with warnings.catch_warnings():

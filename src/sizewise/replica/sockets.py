@@ -14,7 +14,7 @@ REPLICA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 def bind(path: Path) -> socket.socket:
     """A bound socket that does not listen yet, in place of what was at ``path``.
 
-    Whoever calls ``listen`` is the process that peers see (SO_PEERCRED).
+    Whoever called ``listen`` last is the process that peers see (SO_PEERCRED).
     """
     if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         raise UsageError(f"{path} is longer than the {MAX_SOCKET_PATH_BYTES} bytes a socket's path may have")

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from sizewise.backends.local.link import ReplicaLink
 from sizewise.backends.local.processes import Process
-from sizewise.backends.local.waiting import until_connected
 from sizewise.backends.local.warm import Folders, WarmParent
 from sizewise.core.profiles import LoadTime
 from sizewise.protocols.backend import ReplicaSpec
@@ -19,7 +18,6 @@ from sizewise.protocols.serde import from_jsonable
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S = 20.0
 EXIT_NEWS_S = 0.5
 """How long to wait for the parent's word on how its child ended."""
 
@@ -76,8 +74,8 @@ class ForkedBody:
 
     def __init__(self, spec: ReplicaSpec, process: Process, link: ReplicaLink) -> None:
         self.process = process
-        self.start_s = 0.0
-        """From the order to fork until it could be spoken to."""
+        self.ordered_s: float | None = None
+        """When its fork was ordered; None for one that was adopted."""
         self.parent: WarmParent | None = None
         self._spec = spec
         self._link = link
@@ -92,19 +90,20 @@ class ForkedBody:
         path.unlink(missing_ok=True)
         process = await forked(lambda: parent.fork(spec.replica_id, spec.model), parent)
         try:
-            link = await until_connected(
-                lambda: ReplicaLink.connect(path), gone=process.exited, timeout_s=CONNECT_TIMEOUT_S, what="the replica"
-            )
+            link = await ReplicaLink.connect(path)
         except BaseException:
             process.kill()
             raise
         body = cls(spec, process, link)
-        body.parent, body.start_s = parent, time.monotonic() - ordered_s
+        body.parent, body.ordered_s = parent, ordered_s
         return body
 
     @classmethod
-    async def adopt(cls, spec: ReplicaSpec, folders: Folders) -> "ForkedBody | None":
-        """The replica that listens for this id, which may be loading or computing still; None when there is none."""
+    async def adopt(cls, spec: ReplicaSpec, folders: Folders, parent: WarmParent | None) -> "ForkedBody | None":
+        """The replica that listens for this id, which may be loading or computing still; None when there is none.
+
+        ``parent`` is who forked it, if that one lives.
+        """
         path = socket_of(folders.run_dir, spec.replica_id)
         try:
             link = await ReplicaLink.connect(path)
@@ -112,10 +111,12 @@ class ForkedBody:
             path.unlink(missing_ok=True)
             return None
         try:
-            return cls(spec, Process(link.pid), link)
+            body = cls(spec, Process(link.pid if parent is None else parent.children[spec.replica_id]), link)
         except ProcessLookupError:
             link.close()
             return None
+        body.parent = parent
+        return body
 
     @property
     def pid(self) -> int | None:
@@ -127,7 +128,7 @@ class ForkedBody:
 
     async def make_ready(self) -> LoadTime | None:
         """Load the model. One that has it already, by order of an earlier keeper, only repeats its report."""
-        report, load = await load_time(self._link, self._spec, start_s=self.start_s)
+        report, load = await load_time(self._link, self._spec, ordered_s=self.ordered_s)
         self.stage, self.settled = report["stage"], report["settled"]
         return load
 
@@ -153,15 +154,20 @@ class ForkedBody:
         return self.process.status
 
 
-async def load_time(link: ReplicaLink, spec: ReplicaSpec, *, start_s: float) -> tuple[dict[str, Any], LoadTime]:
-    """Load a model; its report, and the stages of the load. Raises UnavailableError when it takes too long."""
+async def load_time(
+    link: ReplicaLink, spec: ReplicaSpec, *, ordered_s: float | None
+) -> tuple[dict[str, Any], LoadTime]:
+    """Load a model; its report, and the stages of the load. Raises UnavailableError when it takes too long.
+
+    What was ordered at ``ordered_s`` had started when it said HELLO. The order to load does not wait for that.
+    """
     limit_s = spec.load_timeout_s
     try:
         async with asyncio.timeout(limit_s):
-            await link.greet()
             report = await link.load(spec)
     except TimeoutError as error:
         raise UnavailableError(f"loading took longer than {limit_s:g} s: give it more, or a faster disk") from error
+    start_s = 0.0 if ordered_s is None or link.greeted_at_s is None else link.greeted_at_s - ordered_s
     return report, from_jsonable(LoadTime, {**report.get("load", {}), "start_s": start_s})
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sizewise.backends.local.backoff import Backoff
-from sizewise.backends.local.body import CONNECT_TIMEOUT_S, EXIT_NEWS_S, forked, load_time
+from sizewise.backends.local.body import EXIT_NEWS_S, forked, load_time
 from sizewise.backends.local.link import ReplicaLink
 from sizewise.backends.local.processes import Process
-from sizewise.backends.local.waiting import until_connected
 from sizewise.backends.local.warm import Folders, WarmParent, WarmParents
 from sizewise.core.profiles import LoadTime
 from sizewise.protocols.backend import HostObserved, ReplicaSpec
@@ -105,7 +104,7 @@ class Host:
         path = socket_of(self._folders.run_dir, self.host)
         try:
             link = await ReplicaLink.connect(path)
-            process = Process(link.pid)
+            process = Process(link.pid if parent is None else parent.hosts[self.host])
         except (UnavailableError, ProcessLookupError):
             path.unlink(missing_ok=True)
             return False
@@ -137,7 +136,6 @@ class Host:
             return
         with contextlib.suppress(UnavailableError, TimeoutError):
             async with asyncio.timeout(UNLOAD_S):
-                await life.link.greet()
                 for target in set(await life.link.targets()) - wanted:
                     await life.link.unload(target)
 
@@ -163,9 +161,7 @@ class Host:
         path.unlink(missing_ok=True)
         process = await forked(lambda: parent.fork(self.host, f"host-{self.runtime}", shared=True), parent)
         try:
-            link = await until_connected(
-                lambda: ReplicaLink.connect(path), gone=process.exited, timeout_s=CONNECT_TIMEOUT_S, what="the host"
-            )
+            link = await ReplicaLink.connect(path)
         except BaseException:
             process.kill()
             raise
@@ -208,7 +204,7 @@ class HostedBody:
         return {"socket": str(self.life.link.path), "host": self._host.host}
 
     async def make_ready(self) -> LoadTime | None:
-        report, load = await load_time(self.life.link, self._spec, start_s=0.0)
+        report, load = await load_time(self.life.link, self._spec, ordered_s=None)
         self.stage = report["stage"]
         self.memory_bytes = int(report.get("memory", {}).get("resident_bytes", 0))
         return load

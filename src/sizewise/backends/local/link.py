@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -44,12 +45,14 @@ class ReplicaLink(asyncio.Protocol):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.pid = 0
-        """The process that listens, from the kernel: known also while it is too busy to say so."""
+        """The process that listens, from the kernel: known also while it is too busy to say so. For the moment after
+        a fork it is the parent, which was the last to call ``listen``."""
+        self.greeted_at_s: float | None = None
+        """When it said HELLO."""
         self._transport: asyncio.Transport | None = None
         self._decoder = Decoder()
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Frame]] = {}
-        self._greeted = asyncio.Event()
         self._settled = asyncio.Event()
         self._news: dict[str, Any] | None = None
         self._broken: UnavailableError | None = None
@@ -61,12 +64,6 @@ class ReplicaLink(asyncio.Protocol):
         except OSError as error:
             raise UnavailableError(f"nothing answers at {path.name}: {error.strerror or error}") from error
         return link
-
-    async def greet(self) -> None:
-        """Wait for HELLO, which a replica sends when it is not busy."""
-        await self._greeted.wait()
-        if self._broken is not None:
-            raise self._broken
 
     async def load(self, spec: ReplicaSpec) -> dict[str, Any]:
         """The replica's load report. Raises LoadFailedError with its reason."""
@@ -112,11 +109,11 @@ class ReplicaLink(asyncio.Protocol):
             self._break(f"the replica's connection broke: {error}")
             return
         for frame in frames:
-            if not self._greeted.is_set():
+            if self.greeted_at_s is None:
                 if frame.kind != Kind.HELLO:
                     self._break(f"the replica began with frame kind {frame.kind}, expected HELLO")
                     return
-                self._greeted.set()
+                self.greeted_at_s = time.monotonic()
             elif frame.kind == Kind.RESULT:
                 self._answered(frame)
             elif frame.kind == Kind.SETTLED:
@@ -152,7 +149,6 @@ class ReplicaLink(asyncio.Protocol):
         if self._broken is None:
             self._broken = UnavailableError(why)
         self.close()
-        self._greeted.set()
         self._settled.set()
         waiting, self._waiting = self._waiting, {}
         for answer in waiting.values():

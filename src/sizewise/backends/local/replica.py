@@ -95,9 +95,9 @@ class Replica:
             self.body = InlineBody(self.spec, gateway, gateway.process)
         elif self.spec.host:
             self.body = await self._around.hosts.adopt(self.spec)
-        elif (body := await ForkedBody.adopt(self.spec, folders)) is not None:
-            body.parent = self._around.warm.parent_of(self.spec.replica_id)
-            self.body = body
+        else:
+            parent = self._around.warm.parent_of(self.spec.replica_id)
+            self.body = await ForkedBody.adopt(self.spec, folders, parent)
         return self.body is not None
 
     def start(self) -> None:
