@@ -35,9 +35,11 @@ AHEAD_S = 0.02
 computed within ``AHEAD_S``. What waits longer waits at the gateway, which knows the SLO and other replicas."""
 COMMAND_OUTSTANDING = 256
 """A server of the user's queues and batches by itself, and knows best how much it can do at once."""
-UNMEASURED_BATCH = 16
-"""Rows that a replica may compute at once while nobody has measured what pays: computing what waits together takes no
-longer than one after the other, and its batches are the measurement."""
+UNMEASURED_ROWS = (16, 64)
+UNMEASURED_S = 0.05
+"""Rows that a replica may compute at once while nobody has measured what pays: the former at least, up to the latter
+where one after the other they would take no longer than this. It finds out which batches pay, and those it computes are
+the measurement."""
 _MOVED = 1.5
 """A service time is published again when it has changed by this factor; the gateway corrects small errors itself."""
 _LOADS_HELD = 4.0
@@ -192,7 +194,8 @@ def replica_spec(
     if version.facts.batchable:
         batch = capacity_of(profile, record.wants.slo).batch
         if version.hash in around.unmeasured:
-            batch = max(batch, UNMEASURED_BATCH)
+            fewest, most = UNMEASURED_ROWS
+            batch = max(batch, fewest, min(most, int(UNMEASURED_S / max(profile.curve.p50_s(1), 1e-9))))
     inline = runs_inline(record.wants.isolation, version.facts.runtime, profile)
     form = around.form_of(version.hash)
     if form is not None and second_pays(profile) is False:

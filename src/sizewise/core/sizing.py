@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from sizewise.core.batching import BATCH_GAIN
 from sizewise.core.demand import BURST_S
 from sizewise.core.fleet import Demand
 from sizewise.core.profiles import ModelProfile
@@ -17,9 +18,6 @@ from sizewise.core.slo import Slo
 
 BATCH_SHARE_OF_SLO = 0.5
 """One batch may take this share of the SLO: a request that just missed one waits for it, then for its own."""
-
-BATCH_GAIN = 0.10
-"""A larger batch must raise throughput by this much; otherwise it only makes requests wait for each other."""
 
 TAIL_SHARE = 0.3
 """Share of the error budget that waiting may use up; the rest is for the tail of the service itself."""

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+from sizewise.core.batching import BatchSize
 from sizewise.protocols.oip import InferRequest, RequestError, Signature
 from sizewise.protocols.oip.arrays import Array, gather
 from sizewise.protocols.oip.encode import WHOLE, Answer, Encoder, Output
@@ -89,7 +90,7 @@ class Hosted:
     ) -> None:
         self.name = name
         self.report = report
-        self.max_batch = max_batch
+        self.batch = BatchSize(max_batch)
         self.waiting: deque[Pending] = deque()
         self.batches = 0
         self.rows = 0
@@ -104,7 +105,7 @@ class Hosted:
         return before
 
     def work(self) -> None:
-        """Take what waits, up to ``max_batch`` rows, compute and answer it."""
+        """Take what waits, up to as many rows as pay, compute and answer it."""
         began_ns = time.monotonic_ns()
         for group in self._take(began_ns):
             self._compute(group, began_ns)
@@ -120,7 +121,8 @@ class Hosted:
         """Requests to compute now, those that can be one call together. What is wrong or late is answered here."""
         groups: dict[Any, Group] = {}
         rows, waiting = 0, self.waiting
-        while waiting and rows < self.max_batch:
+        most = self.batch.next(len(waiting))
+        while waiting and rows < most:
             pending = waiting[0]
             if pending.dropped or not self._ready(pending, now_ns):
                 waiting.popleft()
@@ -128,7 +130,7 @@ class Hosted:
             request = pending.request
             assert request is not None
             count = request.rows
-            if rows and (pending.alone or rows + count > self.max_batch):
+            if rows and (pending.alone or rows + count > most):
                 break
             waiting.popleft()
             key = (request.outputs, *[(tensor.datatype, tensor.shape[1:]) for tensor in request.inputs])
@@ -185,6 +187,7 @@ class Hosted:
             return
         answers = self._answers(group, outputs)
         batch = Batch(rows, time.monotonic_ns() - began_ns)
+        self.batch.called(rows, batch.elapsed_ns / 1e9)
         for pending, answer in answers:
             if pending.sink.answer(pending, answer, batch=batch):
                 batch.lead = False
@@ -199,7 +202,7 @@ class Hosted:
         for output in outputs:
             if not output.array.ndim or len(output.array) != rows:
                 # Its first dimension is no batch after all: never put its requests together again
-                self.max_batch = 1
+                self.batch.never()
                 raise ValueError(f"output {output.name!r} of {rows} rows has shape {list(output.array.shape)}")
 
     def _answers(self, group: Group, outputs: list[Output]) -> list[tuple[Pending, Answer]]:

@@ -324,7 +324,8 @@ class Replica:
         models = [
             {
                 "target": target.decode(),
-                "max_batch": hosted.max_batch,
+                "max_batch": hosted.batch.most,
+                "batch": hosted.batch.size,
                 "waiting": len(hosted.waiting),
                 "batches": hosted.batches,
                 "rows": hosted.rows,
