@@ -69,23 +69,27 @@ def infer(client: httpx.Client, name: str) -> Any:
     return np.array(answer.json()["outputs"][0]["data"])
 
 
-def begin_anew(client: httpx.Client, name: str) -> None:
-    client.post(f"/v2/repository/models/{name}/unload").raise_for_status()
-    client.post(f"/v2/repository/models/{name}/load").raise_for_status()
+def ask_for(client: httpx.Client, name: str, change: str) -> None:
+    client.post(f"/v2/repository/models/{name}/{change}").raise_for_status()
 
 
 def has_form(system: System, name: str) -> bool:
     return any((system.state_dir / "forms").glob(f"*/{name}-*"))
 
 
-async def test_a_form_takes_over_under_load_without_a_failed_request(system: System) -> None:
+@pytest.mark.parametrize("running", [True, False], ids=["while it runs", "after a start"])
+async def test_a_form_takes_over_under_load_without_a_failed_request(system: System, *, running: bool) -> None:
     write_random_mlp(system.models / "m.onnx", SIZES, seed=7)
     system.up()
     url = system.status()["data_url"]
     with httpx.Client(base_url=url, timeout=60) as client:
+        ask_for(client, "m", "load")  # one replica, from now on
         before = infer(client, "m")
-        await seen_soon(lambda: has_form(system, PACKED), WITHIN_S)
-        begin_anew(client, "m")
+        (first,) = system.pids("replica", "m")
+        if not running:
+            ask_for(client, "m", "unload")
+            await seen_soon(lambda: has_form(system, PACKED), WITHIN_S)
+            ask_for(client, "m", "load")
         swapped, failures = threading.Event(), list[str]()
 
         def ask() -> None:
@@ -101,7 +105,7 @@ async def test_a_form_takes_over_under_load_without_a_failed_request(system: Sys
         for thread in threads:
             thread.start()
         log = system.state_dir / "logs" / "m.log"
-        await seen_soon(lambda: "answers from its second session" in log.read_text(), WITHIN_S)
+        await seen_soon(lambda: f"answers from its {PACKED} session" in log.read_text(), WITHIN_S)
         after = infer(client, "m")
         swapped.set()
         for thread in threads:
@@ -110,6 +114,9 @@ async def test_a_form_takes_over_under_load_without_a_failed_request(system: Sys
     assert np.allclose(before, after, atol=TOLERANCE)
     # What it maps now is the form, and charged once
     (replica,) = system.pids("replica", "m")
+    assert (replica == first) is running
+    effects = [effect for decision in system.explain("m")["decisions"] for effect in decision["effect"]]
+    assert any("take up form" in effect for effect in effects) is running
     mapped = {each.path for each in psutil.Process(replica).memory_maps() if str(system.state_dir) in each.path}
     assert mapped
     assert all("/forms/" in path for path in mapped)

@@ -8,7 +8,7 @@ from sizewise.controller.report import Explanation, Refusal
 from sizewise.controller.state import DecisionRecord, StateStore
 from sizewise.core.fleet import ModelDecision, ModelView, Reason, ReplicaState
 from sizewise.core.reasons import render
-from sizewise.protocols.backend import Action, HoldWarm, ReleaseWarm, Snapshot, StartReplica, StopReplica
+from sizewise.protocols.backend import Action, HoldWarm, ReleaseWarm, Snapshot, StartReplica, StopReplica, TakeForm
 
 _MOVED = 2.0
 """A number of the reason that changed by this factor is worth a line of its own ..."""
@@ -98,6 +98,8 @@ def effects_of(actions: Sequence[Action], snapshot: Snapshot) -> dict[str, tuple
             name, words = spec.model, f"start {spec.replica_id} of version {spec.version}{where}{instead}"
         elif isinstance(action, StopReplica):
             name, words = models.get(action.replica_id, ""), f"stop {action.replica_id}: {action.why}"
+        elif isinstance(action, TakeForm):
+            name, words = models.get(action.replica_id, ""), f"have {action.replica_id} take up form {action.form.name}"
         elif isinstance(action, HoldWarm):
             name, words = action.model, "keep its files in memory"
         elif isinstance(action, ReleaseWarm):

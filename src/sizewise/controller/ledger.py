@@ -48,6 +48,8 @@ class Track:
     """By version."""
     stages: dict[str, str] = field(default_factory=dict)
     """By version: which session, of those on a load-ready form, its live figures are of."""
+    mixed: Set[str] = frozenset()
+    """Versions whose replicas were not all at one session at the last look."""
     recent: deque[tuple[float, Totals]] = field(default_factory=deque)
     """Totals of the last ``RECENT_S``, oldest first; one older point stays as the base."""
     loads_seen: dict[str, float] = field(default_factory=dict)
@@ -176,7 +178,7 @@ def _foresee(track: Track, record: ModelRecord, outlook: Outlook) -> None:
 def _turn_stage(track: Track, replicas: Sequence[ReplicaObserved]) -> Set[str]:
     """Forget the live figures of a session that gave way to another; versions whose replicas are not at one yet."""
     seen: dict[str, set[str]] = {}
-    mixed = set()
+    mixed, turned = set[str](), set[str]()
     for replica in replicas:
         if replica.state is ReplicaState.READY:
             seen.setdefault(replica.version, set()).add(replica.stage)
@@ -187,11 +189,16 @@ def _turn_stage(track: Track, replicas: Sequence[ReplicaObserved]) -> Set[str]:
             mixed.add(version)
         elif version not in mixed and stages != {track.stages.get(version)}:
             (stage,) = stages
-            if version in track.stages and version in track.live:
-                loads = track.live[version].loads if track.stages[version] else ()
-                track.live[version] = LiveEstimate(loads=loads)
+            if version in track.stages:
+                turned.add(version)
+                if version in track.live:
+                    loads = track.live[version].loads if track.stages[version] else ()
+                    track.live[version] = LiveEstimate(loads=loads)
             track.stages[version] = stage
-    return mixed
+    # What was counted since the last look was computed by the session before, in part
+    doubtful = mixed | track.mixed | turned
+    track.mixed = mixed
+    return doubtful
 
 
 def _absorb_batches(track: Track, record: ModelRecord, samples: tuple[tuple[int, float], ...], *, at_s: float) -> None:

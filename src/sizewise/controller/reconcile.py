@@ -19,10 +19,12 @@ from sizewise.protocols.backend import (
     ModelRoute,
     PublishModel,
     ReleaseWarm,
+    ReplicaObserved,
     ReplicaSpec,
     Snapshot,
     StartReplica,
     StopReplica,
+    TakeForm,
     WithdrawModel,
 )
 
@@ -84,6 +86,7 @@ def actions_of(
         *_stops(snapshot, decisions, around),
         *releases,
         *starts,
+        *_takes(snapshot, views, around),
     )
 
 
@@ -168,11 +171,41 @@ def _starts(record: ModelRecord, decided: ModelDecision, view: ModelView, *, aro
     version = record.version_of(decided.start_version or record.serving.version)
     if version is None or decided.start <= 0:
         return []
-    candidate = record.candidate is not None and version.version == record.candidate.version
-    profile = view.candidate_profile if candidate and view.candidate_profile else view.profile
-    spec = replica_spec(record, version, profile, around=around)
+    spec = replica_spec(record, version, _profile_of(record, version, view), around=around)
     hosts = around.placement.hosts.get(record.name, ("",) * decided.start)
     return [StartReplica(spec=in_host(replace(spec, replica_id=around.new_id()), host)) for host in hosts]
+
+
+def _takes(snapshot: Snapshot, views: Mapping[str, ModelView], around: Surroundings) -> list[Action]:
+    """Replicas that were loaded before there was a form of their artifact."""
+    takes: list[Action] = []
+    for replica in snapshot.replicas:
+        record = around.records.get(replica.model)
+        version = record.version_of(replica.version) if record is not None else None
+        if record is None or version is None or not _can_take(replica):
+            continue
+        form = _form_of(version, _profile_of(record, version, views[record.name]), around)
+        if form is not None and form.key != replica.form and form.runtime == version.facts.runtime:
+            takes.append(TakeForm(replica_id=replica.replica_id, form=form))
+    return takes
+
+
+def _can_take(replica: ReplicaObserved) -> bool:
+    """It serves the model as it was deployed, in a process of its own."""
+    return replica.state is ReplicaState.READY and replica.settled and not replica.stage and not replica.host
+
+
+def _profile_of(record: ModelRecord, version: VersionRecord, view: ModelView) -> ModelProfile:
+    candidate = record.candidate is not None and version.version == record.candidate.version
+    return view.candidate_profile if candidate and view.candidate_profile else view.profile
+
+
+def _form_of(version: VersionRecord, profile: ModelProfile, around: Surroundings) -> Form | None:
+    """The load-ready form that its replicas open."""
+    form = around.form_of(version.hash)
+    if form is not None and second_pays(profile) is False:
+        return replace(form, name=MAPPED)  # its first session is the better one
+    return form
 
 
 def in_host(spec: ReplicaSpec, host: str) -> ReplicaSpec:
@@ -197,9 +230,7 @@ def replica_spec(
             fewest, most = UNMEASURED_ROWS
             batch = max(batch, fewest, min(most, int(UNMEASURED_S / max(profile.curve.p50_s(1), 1e-9))))
     inline = runs_inline(record.wants.isolation, version.facts.runtime, profile)
-    form = around.form_of(version.hash)
-    if form is not None and second_pays(profile) is False:
-        form = replace(form, name=MAPPED)  # its first session is the better one
+    form = _form_of(version, profile, around)
     # What another runtime opens is a model of its own; what the same one opens is a better way to the same model.
     other = form if form is not None and form.runtime != version.facts.runtime else None
     return ReplicaSpec(

@@ -1,4 +1,4 @@
-"""The second session of a model: opened beside the one that answers, and put in its place between two batches.
+"""The last session of a model: opened beside the one that answers, and put in its place between two batches.
 
 On a thread: opening computes and reads, and holds no lock of the interpreter while it does. One at a time per machine,
 so that loads do not fight for the disk and the cores; at low priority, so that what answers comes first.
@@ -17,7 +17,7 @@ from pathlib import Path
 from sizewise.hosting.loading import LoadRequest, warm_up
 from sizewise.runtimes import LoadedModel
 from sizewise.runtimes.base import one_line
-from sizewise.runtimes.forms import load_second
+from sizewise.runtimes.forms import load_last
 from sizewise.system.memory import give_back_memory
 
 log = logging.getLogger(__name__)
@@ -30,14 +30,14 @@ the one before."""
 Failed = Callable[[], None]
 
 
-def open_second(request: LoadRequest, *, swap: Swap, failed: Failed) -> None:
+def open_last(request: LoadRequest, *, swap: Swap, failed: Failed) -> None:
     """Returns at once. ``failed`` is called on the thread: what answers goes on, and the log says why."""
 
     def work() -> None:
         try:
             _open(request, swap)
         except Exception as error:  # whatever it is: the first session answers
-            log.warning("%s stays on its first session: %s", request.target, one_line(error))
+            log.warning("%s stays with the session that it has: %s", request.target, one_line(error))
             failed()
 
     threading.Thread(target=work, name=f"second {request.target}", daemon=True).start()
@@ -45,20 +45,20 @@ def open_second(request: LoadRequest, *, swap: Swap, failed: Failed) -> None:
 
 def _open(request: LoadRequest, swap: Swap) -> None:
     form = request.files.form
-    assert form is not None, "a second session is one on a form"
+    assert form is not None, "a last session is one on a form"
     if request.files.threads == 1:
         # With more, the session's own threads would be born with this priority, and could never raise it
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
     with _turn(form.path.parent.parent):
         began_s = time.monotonic()
-        model = load_second(request.runtime, request.files)
+        model = load_last(request.runtime, request.files)
         warm_up(model)
         open_s = time.monotonic() - began_s
     before = swap(model, open_s).result()
     # Its pages go here and not between two batches: that takes milliseconds for each GB
     del before
     give_back_memory()
-    log.info("%s answers from its second session, open after %.3f s", request.target, open_s)
+    log.info("%s answers from its %s session, open after %.3f s", request.target, form.name, open_s)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from sizewise.profiling.system import peak_anonymous_bytes
 from sizewise.profiling.timing import CurveBudget, goes_on, point, sample
 from sizewise.runtimes import LoadedModel, ModelFiles, Runtime
 from sizewise.runtimes.base import FormFiles, FormRuntime
-from sizewise.runtimes.forms import has_second, load_second
+from sizewise.runtimes.forms import has_second, load_last
 from sizewise.runtimes.synthetic import assumed, synthetic
 from sizewise.system.memory import give_back_memory, mapped_bytes, private_bytes, shared_anon_bytes, status_bytes
 
@@ -88,7 +88,7 @@ def run_trial(runtime: Runtime, subject: Subject, trial: Trial, *, forked_s: flo
     if two:
         send("stage", stage="opening its second session")
         began_s = time.monotonic()
-        model = load_second(subject.runtime, files)
+        model = load_last(subject.runtime, files)
         model.run(inputs, ())
         second_s = time.monotonic() - began_s
         give_back_memory()

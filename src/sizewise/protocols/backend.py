@@ -94,6 +94,17 @@ class StopReplica:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakeForm:
+    """A replica that runs answers from ``form``, a load-ready form of its artifact, as soon as that is open.
+
+    One that cannot open it goes on as it is. Started again it begins with it.
+    """
+
+    replica_id: str
+    form: Form
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishModel:
     """Requests for ``route.model`` are accepted; they go to ready replicas of ``route.version`` only."""
 
@@ -122,7 +133,7 @@ class ReleaseWarm:
     model: str
 
 
-Action = StartReplica | StopReplica | PublishModel | WithdrawModel | HoldWarm | ReleaseWarm
+Action = StartReplica | StopReplica | TakeForm | PublishModel | WithdrawModel | HoldWarm | ReleaseWarm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +153,8 @@ class ReplicaObserved:
     """Which of the sessions on a load-ready form it answers from; empty for the model as it was deployed."""
     settled: bool = True
     """No other session will take over."""
+    form: str = ""
+    """Key of the load-ready form that it was told of."""
     memory_bytes: int = 0
     """RssAnon of its processes."""
     mapped_bytes: int = 0

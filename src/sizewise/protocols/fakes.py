@@ -23,6 +23,7 @@ from sizewise.protocols.backend import (
     Snapshot,
     StartReplica,
     StopReplica,
+    TakeForm,
     WarmObserved,
 )
 from sizewise.protocols.clock import Clock
@@ -150,6 +151,9 @@ class FakeBackend:
                 self._hold(action)
             elif isinstance(action, ReleaseWarm):
                 self.warm.pop(action.model, None)
+            elif isinstance(action, TakeForm):
+                if (replica := self._replicas.get(action.replica_id)) is not None:
+                    replica.spec = replace(replica.spec, form=action.form)
             else:
                 self.routes.pop(action.model, None)
 
@@ -237,6 +241,7 @@ class FakeBackend:
             restarts=replica.restarts,
             last_exit=replica.last_exit,
             last_exit_at_s=replica.last_exit_at_s,
+            form=spec.form.key if spec.form is not None else "",
         )
         if replica.stopped_at_s is not None:
             return replace(base, state=ReplicaState.DRAINING, since_s=replica.stopped_at_s)

@@ -10,10 +10,9 @@ from typing import Any
 
 import orjson
 
-from sizewise.core.forms import PACKED
 from sizewise.hosting.hosted import Batch, Hosted, Pending
 from sizewise.hosting.loading import LoadRequest, load, parse_load
-from sizewise.hosting.second import open_second
+from sizewise.hosting.second import open_last
 from sizewise.protocols.errors import SizewiseError
 from sizewise.protocols.execution import ExecutionJournal, record_of
 from sizewise.protocols.frames import (
@@ -256,7 +255,12 @@ class Replica:
     def _load(self, body: bytes) -> tuple[int, dict[str, Any]]:
         try:
             request = parse_load(body)
-            hosted = self._models.get(request.target.encode()) or self._host(request)
+            hosted = self._models.get(request.target.encode())
+            if hosted is None:
+                hosted = self._host(request)
+            elif request.files.form is not None and hosted.report["settled"] and not hosted.report["stage"]:
+                hosted.report = {**hosted.report, "settled": False}
+                self._open_last(hosted, request)
         except Exception as error:
             # The process stays: its keeper decides what becomes of it
             kind = "" if isinstance(error, SizewiseError | MemoryError) else f"{type(error).__name__}: "
@@ -282,16 +286,19 @@ class Replica:
         self._models[request.target.encode()] = hosted
         log.info("loaded %s: %s", request.target, orjson.dumps(loaded.report["load"]).decode())
         if loaded.second is not None:
-            self._open_second(hosted, loaded.second)
+            self._open_last(hosted, loaded.second)
         return hosted
 
-    def _open_second(self, hosted: Hosted, request: LoadRequest) -> None:
+    def _open_last(self, hosted: Hosted, request: LoadRequest) -> None:
+        form = request.files.form
+        assert form is not None, "a last session is one on a form"
+
         def swap(model: LoadedModel, open_s: float) -> "Future[LoadedModel]":
             before = Future[LoadedModel]()
 
             def put() -> None:
                 before.set_result(hosted.swap(model))
-                self._settle(request.target, hosted, stage=PACKED, second_s=open_s)
+                self._settle(request.target, hosted, stage=form.name, second_s=open_s)
 
             self._loop.call_soon_threadsafe(put)
             return before
@@ -299,7 +306,7 @@ class Replica:
         def failed() -> None:
             self._loop.call_soon_threadsafe(lambda: self._settle(request.target, hosted))
 
-        open_second(request, swap=swap, failed=failed)
+        open_last(request, swap=swap, failed=failed)
 
     def _settle(self, target: str, hosted: Hosted, **news: Any) -> None:
         """It stays with the session that it has now: said to whoever ordered the load, or asks later."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sizewise.core.forms import MAPPED, PACKED, form_key
-from sizewise.protocols.errors import ModelFileError
+from sizewise.protocols.errors import ModelFileError, UsageError
 from sizewise.protocols.oip.arrays import Array
 from sizewise.runtimes import ModelFiles, get_runtime
 from sizewise.runtimes.base import FormFiles, FormRuntime, LoadedModel
@@ -114,11 +114,12 @@ def has_second(runtime: str, files: ModelFiles) -> bool:
     return files.form is not None and files.form.name == PACKED and isinstance(get_runtime(runtime), FormRuntime)
 
 
-def load_second(runtime: str, files: ModelFiles) -> LoadedModel:
-    """For a form that ``has_second``. Raises what the runtime raises."""
+def load_last(runtime: str, files: ModelFiles) -> LoadedModel:
+    """The session on a form that no other takes over from. Raises what the runtime raises."""
     opens = get_runtime(runtime)
-    assert isinstance(opens, FormRuntime), "load_second where has_second"
-    return opens.load_form(files, second=True)
+    if not isinstance(opens, FormRuntime):
+        raise UsageError(f"runtime {runtime!r} opens no forms: load the model as it was deployed")
+    return opens.load_form(files, second=has_second(runtime, files))
 
 
 def _answers(model: LoadedModel) -> list[Mapping[str, Array]]:

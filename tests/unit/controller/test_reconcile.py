@@ -9,6 +9,7 @@ from sizewise.controller.reconcile import Surroundings, actions_of, replica_spec
 from sizewise.controller.records import ModelRecord, VersionRecord
 from sizewise.controller.spec import ModelSpec
 from sizewise.core.fleet import Demand, FleetDecision, ModelDecision, ModelView, ReplicaState, ScalingPolicy
+from sizewise.core.forms import PACKED, Form
 from sizewise.core.profiles import BatchPoint, LatencyCurve, LoadTime, Memory, ModelFacts, ModelProfile, Source
 from sizewise.core.reasons import because
 from sizewise.protocols.backend import (
@@ -20,6 +21,7 @@ from sizewise.protocols.backend import (
     Snapshot,
     StartReplica,
     StopReplica,
+    TakeForm,
     WithdrawModel,
 )
 
@@ -134,3 +136,25 @@ def test_an_unmeasured_model_batches_so_that_there_is_something_to_learn_from() 
 def test_how_long_a_request_may_wait(hold_s: float, load_s: float, expected_s: float) -> None:
     record = replace(RECORD, wants=replace(RECORD.wants, hold_s=hold_s))
     assert route_of(record, replace(PROFILE, load=LoadTime(load_s=load_s)), None).hold_s == expected_s
+
+
+FORM = Form(name=PACKED, key="packed-1", runtime="onnx", path="forms/1", entry="model.onnx", disk_bytes=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "takes"),
+    [
+        pytest.param({}, True, id="loaded before there was one"),
+        pytest.param({"form": FORM.key}, False, id="told already, whether or not it could open it"),
+        pytest.param({"stage": PACKED}, False, id="answers from one"),
+        pytest.param({"settled": False}, False, id="opens one"),
+        pytest.param({"host": "h"}, False, id="shares a process"),
+        pytest.param({"state": ReplicaState.LOADING}, False, id="loads still"),
+        pytest.param({"version": "v0"}, False, id="of another version"),
+    ],
+)
+def test_who_takes_up_a_form(change: dict[str, object], takes: bool) -> None:
+    one = replace(replica("one"), **change)  # type: ignore[arg-type]  # a table of fields of different types
+    surroundings = replace(around({"a": ROUTE}), form_of={VERSION.hash: FORM}.get)
+    actions = acts(QUIET, Snapshot(at_s=0.0, replicas=(one,)), surroundings)
+    assert [a for a in actions if isinstance(a, TakeForm)] == [TakeForm(replica_id="one", form=FORM)] * takes

@@ -132,6 +132,16 @@ class ForkedBody:
         self.stage, self.settled = report["stage"], report["settled"]
         return load
 
+    def takes(self, spec: ReplicaSpec) -> bool:
+        """Whether it does not know the form of ``spec`` yet."""
+        return spec.form != self._spec.form
+
+    async def take(self, spec: ReplicaSpec) -> None:
+        """Order the load again, with the form of ``spec``: what has the model already opens that beside it."""
+        self._spec = spec
+        with contextlib.suppress(UnavailableError):  # that it has gone is seen elsewhere
+            await self.make_ready()
+
     async def until_settled(self) -> None:
         if self.settled:
             return

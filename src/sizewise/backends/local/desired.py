@@ -19,13 +19,15 @@ from sizewise.protocols.backend import (
     ReplicaSpec,
     StartReplica,
     StopReplica,
+    TakeForm,
     WithdrawModel,
 )
 from sizewise.protocols.errors import UnavailableError
 from sizewise.protocols.serde import dumps, from_jsonable, loads, to_jsonable
 
 ACTIONS: dict[str, type[Action]] = {
-    kind.__name__: kind for kind in (StartReplica, StopReplica, PublishModel, WithdrawModel, HoldWarm, ReleaseWarm)
+    kind.__name__: kind
+    for kind in (StartReplica, StopReplica, TakeForm, PublishModel, WithdrawModel, HoldWarm, ReleaseWarm)
 }
 
 
@@ -59,8 +61,9 @@ class Desired:
         for action in actions:
             if isinstance(action, StartReplica):
                 spec = action.spec
-                # Where it runs may have changed since: it has brought down a process that others were in
-                if replace(self.replicas.get(spec.replica_id, spec), host=spec.host) != spec:
+                # Where it runs may have changed since (it has brought down a process that others were in), and which
+                # form it opens
+                if replace(self.replicas.get(spec.replica_id, spec), host=spec.host, form=spec.form) != spec:
                     raise UnavailableError(
                         f"replica {spec.replica_id} runs another spec already: stop it, or choose another id"
                     )
@@ -71,6 +74,9 @@ class Desired:
         elif isinstance(action, StopReplica):
             if (spec := self.replicas.pop(action.replica_id, None)) is not None:
                 self.draining[action.replica_id] = spec
+        elif isinstance(action, TakeForm):
+            if (spec := self.replicas.get(action.replica_id)) is not None:
+                self.replicas[action.replica_id] = replace(spec, form=action.form)
         elif isinstance(action, PublishModel):
             self.models[action.route.model] = action.route
         elif isinstance(action, HoldWarm):

@@ -67,6 +67,8 @@ class ReplicaLink(asyncio.Protocol):
 
     async def load(self, spec: ReplicaSpec) -> dict[str, Any]:
         """The replica's load report. Raises LoadFailedError with its reason."""
+        if self._broken is None:
+            self._settled.clear()
         frame = await self._ask(Kind.LOAD, body=orjson.dumps(load_request(spec)))
         answer: dict[str, Any] = orjson.loads(frame.body)
         if frame.status != 200:

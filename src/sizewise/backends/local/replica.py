@@ -18,6 +18,7 @@ from sizewise.backends.local.link import LoadFailedError
 from sizewise.backends.local.waiting import first_of
 from sizewise.backends.local.warm import Folders, WarmParents
 from sizewise.core.fleet import ReplicaState
+from sizewise.core.forms import Form
 from sizewise.core.profiles import LoadTime
 from sizewise.protocols.backend import ReplicaObserved, ReplicaSpec
 from sizewise.protocols.errors import UnavailableError
@@ -70,7 +71,7 @@ class Replica:
         self._culprit = False
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
-        """Told to stop, or its process has ended."""
+        """Told to stop, told of a form, or its process has ended."""
         self._hurry = asyncio.Event()
         self._drain_s = 0.0
         self._since_s = self._started_at_s = time.monotonic()
@@ -111,6 +112,12 @@ class Replica:
         self._stopping.set()
         self._news.set()
 
+    def take_form(self, form: Form) -> None:
+        """Have the process that runs answer from this form, and every later one."""
+        if form != self.spec.form:
+            self.spec = replace(self.spec, form=form)
+            self._news.set()
+
     def observed(self) -> ReplicaObserved:
         body = self.body
         return ReplicaObserved(
@@ -129,6 +136,7 @@ class Replica:
             port=body.port if body is not None else None,
             stage=body.stage if body is not None else "",
             settled=body is None or body.settled,
+            form=self.spec.form.key if self.spec.form is not None else "",
             memory_bytes=body.memory_bytes if isinstance(body, HostedBody) else 0,
             host=self.spec.host,
             culprit=self._culprit,
@@ -194,6 +202,8 @@ class Replica:
             while not (self._stopping.is_set() or process.exited.is_set()):
                 await self._news.wait()
                 self._news.clear()
+                if isinstance(body, ForkedBody) and body.takes(self.spec):
+                    await first_of(self._taken(body), process.exited.wait(), self._stopping.wait())
         finally:
             process.unwatch(self._news.set)
 
@@ -207,6 +217,11 @@ class Replica:
     async def _settled(self, body: Body) -> None:
         await body.until_settled()
         self._around.changed(self, body.stage)
+
+    async def _taken(self, body: ForkedBody) -> None:
+        await body.take(self.spec)
+        self._around.changed(self, "takes up a form")
+        await self._settled(body)
 
     def route_of(self, body: Body) -> ReplicaRoute:
         """What the gateway is told of it while it is ready."""

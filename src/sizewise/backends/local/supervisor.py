@@ -29,6 +29,7 @@ from sizewise.protocols.backend import (
     ReplicaSpec,
     StartReplica,
     StopReplica,
+    TakeForm,
     WithdrawModel,
 )
 from sizewise.protocols.certificates import TlsFiles
@@ -175,6 +176,9 @@ class Supervisor:
             if (replica := self.replicas.get(action.replica_id)) is not None:
                 log.info("replica %s of %s is stopped: %s", action.replica_id, replica.spec.model, action.why)
                 replica.stop(action.drain_s)
+        elif isinstance(action, TakeForm):
+            if (replica := self.replicas.get(action.replica_id)) is not None:
+                replica.take_form(action.form)
         elif isinstance(action, PublishModel):
             await self.gateway.set_model(action.route)
             self._prestart()
