@@ -211,6 +211,13 @@ def test_a_message_over_the_limit(fleet: Fleet) -> None:
     assert front.memory_info().rss < 200 * MIB
 
 
+def test_many_calls_at_once_on_one_connection_wait_for_their_turn(fleet: Fleet) -> None:
+    calls = [fleet.stub.ModelInfer.future(infer(), timeout=30) for _ in range(600)]
+    for call in calls[::3]:
+        call.cancel()
+    assert {repr(call.exception(30)) for at, call in enumerate(calls) if at % 3} == {"None"}
+
+
 def health(channel: grpc.Channel, service: str = "") -> Any:
     ask = channel.unary_unary(
         "/grpc.health.v1.Health/Check",

@@ -96,7 +96,9 @@ def judge(headers: Sequence[Header], *, http_11: bool, access: Access, limits: L
         _check_site(known, http_11=http_11, access=access)
         return _facts(known, http_11=http_11, access=access)
     except BadHeadError as bad:
-        return Facts(refusal=(bad.status, str(bad), b""), chunked=True)
+        # Whoever waits to be told that the body may come is told at once that it may not
+        waits = http_11 and any(name.lower() == b"expect" for name, _ in headers)
+        return Facts(refusal=(bad.status, str(bad), b""), chunked=True, expects=waits)
 
 
 def _known(headers: Sequence[Header], limits: Limits) -> dict[bytes, bytes]:

@@ -67,6 +67,8 @@ def _options(arguments: argparse.Namespace) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", -1),
         ("grpc.max_metadata_size", HEAD_BYTES),
         ("grpc.max_concurrent_streams", STREAMS),
+        # It counts calls that ended and are not freed yet as well, and so refuses clients that keep to the line above
+        ("grpc.http.overload_protection", 0),
         ("grpc.max_allowed_incoming_connections", CONNECTIONS),
         ("grpc.max_connection_idle_ms", IDLE_S * 1000),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_S * 1000),

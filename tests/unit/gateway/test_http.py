@@ -137,6 +137,19 @@ def test_continue_is_not_sent_for_a_body_that_is_refused() -> None:
     assert client.statuses == [404]
 
 
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        pytest.param(b"Host: elsewhere\r\nExpect: 100-continue\r\n", 403, id="foreign host"),
+        pytest.param(b"Host: localhost\r\nExpect: magic\r\n", 417, id="unknown expectation"),
+    ],
+)
+def test_a_head_that_is_refused_is_not_left_waiting_for_its_body(lines: bytes, status: int) -> None:
+    client = rig().ask(b"POST /v2/models/m/infer HTTP/1.1\r\n" + lines + b"Content-Length: 3\r\n\r\n")
+    assert client.statuses == [status]
+    assert client.transport.eof
+
+
 def test_refused_body_goes_by_and_the_connection_goes_on() -> None:
     made = rig()
     client = made.ask(infer(path="/v2/models/other/infer"))
