@@ -1,0 +1,1 @@
+"""Experiments in simulation: what size is worth, how far from the best, against whom. See docs/experiments.md."""
