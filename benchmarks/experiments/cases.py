@@ -115,7 +115,15 @@ def _model(told: Mapping[str, Any], load_s: float) -> SimModel:
 def scenario_of(
     name: str, source: TraceSource | Generator, models: Mapping[str, SimModel], *, seed: int, slots: int = SLOTS
 ) -> Scenario:
-    return Scenario(file=name, source=source, models=models, capacity=Capacity(replicas=slots), policies=(), seed=seed)
+    return Scenario(
+        file=name,
+        source=source,
+        models=models,
+        capacity=Capacity(replicas=slots),
+        policies=(),
+        warmup_s=WARM_UP_S,
+        seed=seed,
+    )
 
 
 def names_of(models: int) -> list[str]:

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "experiments"
 DECIDING = ("core", "controller", "simulation")
 """Packages that a result depends on: a change in them makes it anew."""
+GIVEN = ("benchmarks/scenarios.toml", "benchmarks/experiments/cases.py", "benchmarks/experiments/made_traces.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,8 @@ def revision() -> str:
     for package in DECIDING:
         for path in sorted((ROOT / "src" / "sizewise" / package).rglob("*.py")):
             digest.update(path.read_bytes())
+    for name in GIVEN:
+        digest.update((ROOT / name).read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.experiments.cases import FILE, Case, cases, spread_loads, with_quantile
+from benchmarks.experiments.estimates import mistaken
+from benchmarks.experiments.faro import attained_at
 from benchmarks.experiments.frontiers import Point, best_of, cost_at, hull, worth_trying
 from benchmarks.experiments.grids import choice_of, grid_of, tuned_names
+from benchmarks.experiments.made_traces import spikes, square
+from benchmarks.experiments.ratio import shortened, summary
 from benchmarks.experiments.report import shown, table
+from benchmarks.experiments.size_pays import told_loads
 from sizewise.core.policies.registry import JOINT_POLICIES, POLICIES
 from sizewise.simulation.calibrating import incumbent_for, joint_for
 from sizewise.simulation.scenario import Generator, TraceSource
@@ -107,3 +112,49 @@ def test_a_table_has_a_column_for_everything_that_any_row_has() -> None:
     text = table([{"a": 1}, {"a": 22, "b": None}, {"b": "x"}])
     assert text.splitlines()[0].split() == ["a", "b"]
     assert text.splitlines()[3].split() == ["x"]
+
+
+def test_what_is_attained_for_so_much_is_what_costs_so_much() -> None:
+    for attainment in (0.9, 0.945, 0.99, 0.9945):
+        cost = cost_at(POINTS, attainment)
+        assert cost is not None
+        assert attained_at(POINTS, cost) == pytest.approx(attainment, abs=2e-4)
+    assert attained_at(POINTS, 9.9) is None
+    assert attained_at(POINTS, 1e9) == pytest.approx(0.999, abs=2e-4)
+
+
+def test_lies_about_loads_change_no_load() -> None:
+    loads = [2.0, 20.0, 200.0]
+    assert told_loads(loads, "true", seed=1) == loads
+    assert told_loads(loads, "median", seed=1) == [20.0] * 3
+    assert sorted(told_loads(loads, "shuffled", seed=1)) == loads
+    assert told_loads(loads, "typed", seed=1) == [1.0, 10.0, 100.0]
+    case = all_cases()[0]
+    (model,) = mistaken(case.train, 2.0).models.values()
+    assert model.profile.load.total_s == 2 * case.load_s
+    assert model.loading.median_s == case.load_s
+
+
+def test_traffic_that_hurts_is_what_it_is_called() -> None:
+    assert square(4, on_share=0.5, high=9.0, low=1.0, seconds=6).tolist() == [9, 9, 1, 1, 9, 9]
+    assert spikes(4, lasts_s=1, high=9.0, low=1.0, seconds=6).tolist() == [1, 1, 1, 9, 1, 1]
+
+
+def test_a_shorter_part_is_the_beginning_of_it() -> None:
+    case = next(case for case in all_cases() if case.name == "nasa_http")
+    short, source = shortened(case.evaluate, 2.0).source, case.evaluate.source
+    assert isinstance(short, TraceSource)
+    assert isinstance(source, TraceSource)
+    assert (short.from_s, short.to_s) == (source.from_s, source.from_s + 2 * 3600 + case.evaluate.warmup_s)
+    assert shortened(case.evaluate, 1e6).source == source
+
+
+def test_a_summary_has_the_middle_and_the_worst_of_each_kind() -> None:
+    rows = [{"kind": "public", "cost_to_bound": ratio} for ratio in (1.0, 1.5, 1.2)]
+    rows.append({"kind": "adversarial", "cost_to_bound": 2.5})
+    assert summary(rows) == {
+        "public_median": 1.2,
+        "public_worst": 1.5,
+        "adversarial_median": 2.5,
+        "adversarial_worst": 2.5,
+    }

@@ -1,0 +1,138 @@
+"""Does size pay? The same controller on the same traffic, told the truth about loads or something else.
+
+(a) ``true``; (b) ``median``: the median load time and memory for every model; (c) ``shuffled``: those of another;
+(d) ``typed``: powers of ten, as somebody would type them. What is told never changes what is: models load as they load.
+Costs are read off each one's frontier over what a user can set: no floor, or one replica.
+
+python -m benchmarks.experiments.size_pays [--models 8] [--hours 4] [--seeds 1,2,3] [--spreads 1,10,100]
+"""
+
+import argparse
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+
+from benchmarks.experiments.cases import HOUR_S, WARM_UP_S, model_like, names_of, scenario_of, spread_loads
+from benchmarks.experiments.frontiers import Point, cost_at
+from benchmarks.experiments.report import save
+from benchmarks.experiments.runs import Row, Task, run_all
+from sizewise.simulation.generators import fitted
+from sizewise.simulation.parsing import choice
+from sizewise.simulation.scenario import Generator, SimModel
+
+MEDIAN_LOAD_S = 20.0
+TOLD = ("true", "median", "shuffled", "typed")
+QUANTILES = (0.99,)
+FLOORS = (0, 1)
+DECIDE_EVERY_S = 5.0
+"""Not every second, as live, to have an answer in minutes; a request for a model that sleeps is seen at once."""
+ATTAINMENTS = (0.9, 0.95, 0.98, 0.99, 0.995)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=int, default=8)
+    parser.add_argument("--hours", type=float, default=4.0)
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--spreads", default="1,10,100")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    seeds = [int(word) for word in options.seeds.split(",")]
+    spreads = [float(word) for word in options.spreads.split(",")]
+    traffic = replace(
+        fitted("zipf"),
+        duration_s=options.hours * HOUR_S + WARM_UP_S,
+        models=options.models,
+        rate_per_s=1.0 * options.models,
+        exponent=0.5,
+        on_s=600.0,
+        off_s=5400.0,
+    )
+    settings = list(itertools.product(spreads, seeds, TOLD, QUANTILES, FLOORS))
+    tasks = {setting: _task(traffic, *setting) for setting in settings}
+    found = run_all(list(tasks.values()), workers=options.workers)
+    rows = {setting: found[task.key] for setting, task in tasks.items()}
+    shown = [each for spread in spreads for each in _compared(rows, spread, seeds)]
+    save("size_pays", shown, note=f"simulated; means of {len(seeds)} seeds; loads around {MEDIAN_LOAD_S:g} s")
+
+
+def _task(traffic: Generator, spread: float, seed: int, told: str, quantile: float, floor: int) -> Task:
+    names = names_of(traffic.models)
+    loads = spread_loads(MEDIAN_LOAD_S, spread, traffic.models, seed=seed)
+    truth = [model_like(0.1, cv=0.3, load_s=load_s, goal_s=0.6, quantile=quantile, queue=1000) for load_s in loads]
+    models = [
+        replace(
+            told_of(model, other_s), hold_s=600.0, timeout_s=600.0, scaling=replace(model.scaling, min_replicas=floor)
+        )
+        for model, other_s in zip(truth, told_loads(loads, told, seed=seed), strict=True)
+    ]
+    scenario = scenario_of("size_pays", traffic, dict(zip(names, models, strict=True)), seed=seed)
+    key = f"size_pays {traffic} spread {spread:g} seed {seed} {told} p{quantile:g} floor {floor}"
+    return Task(key=key, scenario=replace(scenario, decide_every_s=DECIDE_EVERY_S), policy=choice("sizewise"))
+
+
+def told_loads(loads_s: Sequence[float], told: str, *, seed: int) -> list[float]:
+    """What the controller believes. Memory follows from it, as it does in truth."""
+    if told == "median":
+        return [median(loads_s)] * len(loads_s)
+    if told == "shuffled":
+        order = np.random.default_rng((seed, 43)).permutation(len(loads_s))
+        return [loads_s[i] for i in order]
+    if told == "typed":
+        return [10.0 ** round(math.log10(load_s)) for load_s in loads_s]
+    return list(loads_s)
+
+
+def told_of(model: SimModel, load_s: float) -> SimModel:
+    """A profile with another load time; how long it really loads is untouched."""
+    return replace(model, profile=replace(model.profile, load=replace(model.profile.load, load_s=load_s)))
+
+
+def _compared(rows: Mapping[Any, Row], spread: float, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    compared: list[dict[str, Any]] = []
+    for attainment in ATTAINMENTS:
+        costs = {told: _mean([_cost(rows, spread, seed, told, attainment) for seed in seeds]) for told in TOLD}
+        true = costs["true"]
+        compared.append(
+            {
+                "spread": spread,
+                "attainment": attainment,
+                **{f"{told}_replica_s": None if cost is None else round(cost) for told, cost in costs.items()},
+                **{
+                    f"{told}_dearer": None if cost is None or not true else round(cost / true - 1, 3)
+                    for told, cost in costs.items()
+                    if told != "true"
+                },
+            }
+        )
+    for quantile, floor in itertools.product(QUANTILES, FLOORS):
+        each = {told: [rows[spread, seed, told, quantile, floor] for seed in seeds] for told in TOLD}
+        compared.append(
+            {
+                "spread": spread,
+                "setting": f"p{100 * quantile:g} floor {floor}",
+                **{f"{told}_replica_s": round(mean(row.replica_s for row in found)) for told, found in each.items()},
+                **{f"{told}_in_time": round(mean(row.attainment for row in found), 4) for told, found in each.items()},
+                **{f"{told}_cold_s": round(mean(row.cold_s for row in found)) for told, found in each.items()},
+            }
+        )
+    return compared
+
+
+def _cost(rows: Mapping[Any, Row], spread: float, seed: int, told: str, attainment: float) -> float | None:
+    found = [rows[spread, seed, told, quantile, floor] for quantile, floor in itertools.product(QUANTILES, FLOORS)]
+    return cost_at([Point(row.attainment, row.replica_s) for row in found], attainment)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return mean(known) if len(known) == len(values) else None
+
+
+if __name__ == "__main__":
+    main()
