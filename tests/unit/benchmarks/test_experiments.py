@@ -1,5 +1,6 @@
 """The pure parts of the experiments: frontiers, grids, and what is tuned on against what is judged by."""
 
+import functools
 import itertools
 import tomllib
 from pathlib import Path
@@ -22,8 +23,9 @@ from sizewise.simulation.scenario import Generator, TraceSource
 POINTS = [Point(0.90, 10.0), Point(0.99, 20.0), Point(0.98, 30.0), Point(0.95, 18.0), Point(0.999, 40.0)]
 
 
-def all_cases() -> list[Case]:
-    return list(cases(Path("traces")))
+@functools.cache
+def all_cases() -> tuple[Case, ...]:
+    return tuple(cases(Path("traces")))
 
 
 def test_a_frontier_leaves_out_what_another_beats() -> None:
