@@ -116,6 +116,9 @@ async def test_a_form_takes_over_under_load_without_a_failed_request(system: Sys
     (replica,) = system.pids("replica", "m")
     assert (replica == first) is running
     effects = [effect for decision in system.explain("m")["decisions"] for effect in decision["effect"]]
+    (stage,) = system.status()["models"][0]["stages"]
+    assert stage["name"] == PACKED
+    assert stage["ready"] == 1
     # It lies there a moment before the controller counts on it: who is started in between takes it up, too
     assert not running or any("take up form" in effect for effect in effects)
     mapped = {each.path for each in psutil.Process(replica).memory_maps() if str(system.state_dir) in each.path}

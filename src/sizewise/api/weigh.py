@@ -1,7 +1,7 @@
 """Asking what models weigh: no server, nothing started but a child that measures."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sizewise.core.profiles import ModelFacts, ModelProfile
@@ -62,7 +62,20 @@ def profile(
     measured, reused = None, False
     if options.measure and facts.runtime is not None:
         measured, reused = _measured(case, on_progress)
-    return report(str(path), case.hash, estimate=estimate(facts), measured=measured, slo=options.slo, reused=reused)
+    found = report(str(path), case.hash, estimate=estimate(facts), measured=measured, slo=options.slo, reused=reused)
+    return replace(found, formed=_formed(case))
+
+
+def _formed(case: _Case) -> ModelProfile | None:
+    """What a system that keeps its state where measurements are kept knows of the model's load-ready form."""
+    from sizewise.runtimes.forms import KINDS, key_of
+
+    if case.options.store is None:
+        return None
+    store = ProfileStore(case.options.store)
+    names = [name for name, kind in KINDS.items() if kind.source == case.facts.runtime and kind.installed]
+    known = (store.get(ProfileStore.name(case.hash, key_of(name))) for name in names)
+    return next((profile for profile in known if profile is not None and profile.stages), None)
 
 
 def _measured(case: _Case, on_progress: OnProgress | None) -> tuple[ModelProfile, bool]:

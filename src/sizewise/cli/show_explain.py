@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sizewise.cli.printing import table
+from sizewise.cli.show_stages import Column, stages_view
 from sizewise.cli.show_status import slo_text
 from sizewise.core.units import format_bytes, format_seconds
 
@@ -21,6 +22,8 @@ def explain_view(found: Answer) -> "RenderableType":
 
     model, decisions = found["model"], found["decisions"]
     parts: list[RenderableType] = [_headline(model), Text(), _figures(model)]
+    if stages := model.get("stages"):
+        parts += [Text(), stages_view([_column(stage) for stage in stages])]
     for decision in reversed(decisions):
         parts += [Text(), _decision(decision)]
     if not decisions:
@@ -72,6 +75,11 @@ def _figures(model: Answer) -> "Table":
             _age(figure["age_s"]),
         )
     return rows
+
+
+def _column(stage: Answer) -> Column:
+    curve = {int(batch): p50_s for batch, p50_s in stage["p50_s"].items()}  # names, in JSON
+    return Column(name=stage["name"], open_s=stage["open_s"], p50_s=curve, ready=stage["ready"])
 
 
 def _age(seconds: float | None) -> str:

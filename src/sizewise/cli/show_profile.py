@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from sizewise.cli.printing import table
 from sizewise.cli.show_explain import figure_text
+from sizewise.cli.show_stages import Column, stages_view
 from sizewise.cli.show_status import NARROW
 from sizewise.core.inline import why_not_inline
-from sizewise.core.profiles import ModelFacts, ModelProfile
+from sizewise.core.profiles import ModelFacts, ModelProfile, Stage
 from sizewise.core.units import format_bytes, format_seconds
 from sizewise.profiling.report import Figure, Report
 
@@ -48,6 +49,8 @@ def profile_view(found: Report) -> "RenderableType":
     parts: list[RenderableType] = [Text(found.path, style="bold"), _facts(facts), Text(), _figures(found)]
     if found.measured is not None:
         parts += [Text(), _curve(found.measured, best=found.sustained.batch)]
+    if found.formed is not None and found.formed.stages:
+        parts += [Text(), stages_view([_stage(each) for each in found.formed.stages], indent="  ")]
     parts += [Text(), Text(_sustained(found))]
     parts += [Text(line, style="dim") for line in _notes(found)]
     return Group(*parts, Text())
@@ -151,6 +154,11 @@ def _curve(profile: ModelProfile, *, best: int) -> "Table":
             "best" if point.batch == best else "",
         )
     return rows
+
+
+def _stage(stage: Stage) -> Column:
+    curve = {point.batch: point.p50_s for point in stage.curve.points}
+    return Column(name=stage.name, open_s=stage.open_s, p50_s=curve)
 
 
 def _sustained(found: Report) -> str:

@@ -31,6 +31,19 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageStatus:
+    """One of the sessions on a load-ready form, in the order in which replicas open them."""
+
+    name: str
+    ready: int
+    """Replicas that answer from it now."""
+    open_s: float | None
+    """Opening and its first call; None while it was not measured, as ``p50_s`` is empty."""
+    p50_s: Mapping[int, float]
+    """By batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatus:
     name: str
     version: str
@@ -77,6 +90,8 @@ class ModelStatus:
     """Since it was measured; None for an estimate."""
     figures: Mapping[str, Figure] = field(default_factory=dict)
     """``load_s``, ``p50_s[BATCH]``, ``p95_s[BATCH]``, ``replica_bytes`` and ``mapped_bytes``."""
+    stages: tuple[StageStatus, ...] = ()
+    """Empty for a model that is served as it was deployed."""
     failure: str | None = None
     """Why it cannot be woken now."""
     last_exit: str | None = None

@@ -13,10 +13,13 @@ from sizewise.controller.report import (
     ModelStatus,
     ProcessStatus,
     ReplicaCounts,
+    StageStatus,
     Status,
 )
 from sizewise.core import estimates
 from sizewise.core.fleet import ReplicaState
+from sizewise.core.forms import MAPPED, PACKED
+from sizewise.core.profiles import ModelProfile
 from sizewise.core.reasons import render
 from sizewise.core.version import VERSION
 from sizewise.protocols.backend import ReplicaObserved
@@ -100,6 +103,7 @@ def model_status(controller: "Controller", record: ModelRecord, *, now_s: float,
         profile_source=str(profile.source),
         profile_age_s=None if profile.measured_at_s is None else max(0.0, now_unix_s - profile.measured_at_s),
         figures=_figures(controller, record, now_s),
+        stages=_stages(profile, own, serving.version),
         failure=failure,
         last_exit=controller.parking.last_exit(record.name),
         hosts=tuple(sorted({r.host for r in own if r.host})),
@@ -124,6 +128,21 @@ def _state(counts: ReplicaCounts, failure: str | None, *, warm: bool) -> ModelSt
     if counts.loading or counts.desired:
         return "loading"
     return "warm" if warm else "cold"
+
+
+def _stages(profile: ModelProfile, own: Sequence[ReplicaObserved], version: str) -> tuple[StageStatus, ...]:
+    ready = [r.stage for r in own if r.state is ReplicaState.READY and r.version == version and r.stage]
+    measured = {stage.name: stage for stage in profile.stages}
+    return tuple(
+        StageStatus(
+            name=name,
+            ready=ready.count(name),
+            open_s=stage.open_s if (stage := measured.get(name)) else None,
+            p50_s={point.batch: point.p50_s for point in stage.curve.points} if stage else {},
+        )
+        for name in (MAPPED, PACKED)
+        if name in measured or name in ready
+    )
 
 
 def _figures(controller: "Controller", record: ModelRecord, now_s: float) -> dict[str, Figure]:

@@ -53,6 +53,8 @@ class Report:
     figures: tuple[Figure, ...]
     line: LineFit | None
     sustained: Sustained
+    formed: ModelProfile | None = None
+    """Of its load-ready form, where a system has measured that: a replica runs it rather than the files."""
 
     @property
     def profile(self) -> ModelProfile:

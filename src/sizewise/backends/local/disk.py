@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from sizewise.core.units import MIB
@@ -23,7 +23,8 @@ class Disk:
     @contextlib.asynccontextmanager
     async def turn(self, folder: str) -> AsyncIterator[None]:
         """Held while the files in this folder are loaded, if they must be read from disk; at once otherwise."""
-        if not folder or not await asyncio.to_thread(_must_be_read, Path(folder)):
+        files = _files(Path(folder)) if folder else []
+        if not files or not await asyncio.to_thread(_must_be_read, files):
             yield
             return
         taken = False
@@ -37,9 +38,17 @@ class Disk:
                 self._turn.release()
 
 
-def _must_be_read(folder: Path) -> bool:
-    try:
+def _files(folder: Path) -> list[Path]:
+    """Those in it; none where all together are read in a moment."""
+    with contextlib.suppress(OSError):  # the load itself will say what is wrong with them
         files = [path for path in folder.rglob("*") if path.is_file()]
-        return sum(path.stat().st_size for path in files) > QUICK_BYTES and in_memory(files) < 1 - COLD_SHARE
+        if sum(path.stat().st_size for path in files) > QUICK_BYTES:
+            return files
+    return []
+
+
+def _must_be_read(files: Sequence[Path]) -> bool:
+    try:
+        return in_memory(files) < 1 - COLD_SHARE
     except OSError:
-        return False  # the load itself will say what is wrong with them
+        return False

@@ -208,7 +208,8 @@ class Replica:
             process.unwatch(self._news.set)
 
     async def _ready(self, body: Body) -> None:
-        async with self._around.disk.turn(self.spec.path):
+        form = self.spec.form
+        async with self._around.disk.turn(form.path if form is not None else self.spec.path):
             load = await body.make_ready()
         self._load = load or self._load
         self._enter(ReplicaState.READY)
