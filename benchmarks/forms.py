@@ -37,7 +37,7 @@ from sizewise.runtimes.onnx_form import ENTRY
 from sizewise.runtimes.synthetic import synthetic
 
 LARGE = (1024, 8192, 8192, 8192, 8192, 4096, 1000)
-POINT_S = 2.0
+POINT_S = 1.0
 LEAST_CALLS = 5
 AT_SPEED_S = 3.0
 BEST_BATCH_GAIN = 1.10
@@ -237,7 +237,7 @@ def rollup(pid: int) -> dict[str, int]:
     return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines}
 
 
-def start(path: Path, *, large: bool, repeats: int = 7) -> dict[str, Any]:
+def start(path: Path, *, large: bool, repeats: int = 5) -> dict[str, Any]:
     """From the order to load to the first answer, through a running Sizewise; beside it a plain session's creation."""
     width = LARGE[0] if large else 64
     answers, ready, plain, shares = [], [], [], []
