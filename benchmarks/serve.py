@@ -23,8 +23,7 @@ from benchmarks.common import Sizewise, Window, free_port, median_window, row_of
 from sizewise.demo.onnx_files import write_random_mlp
 
 CONNECTIONS = (1, 16, 64)
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
@@ -48,9 +47,10 @@ def main() -> None:
         inside.cli("profile", str(model))
         stack.enter_context(inside)
         bare_port = free_port()
-        bare = [sys.executable, str(HERE / "rivals" / "inline_protocol.py"), str(bare_port)]
+        bare = [sys.executable, "-m", "benchmarks.serving.peers.inline.app"]
         bare_url = f"http://127.0.0.1:{bare_port}/"
-        bare_pid = stack.enter_context(server(bare, bare_url, {"MODEL": str(model)}, HERE))
+        bare_environment = {"MODEL": str(model), "PORT": str(bare_port)}
+        bare_pid = stack.enter_context(server(bare, None, bare_environment, ROOT, port=bare_port))
         port = free_port()
         command = [
             sys.executable,

@@ -82,6 +82,10 @@ def _given(values: "Mapping[str, Any]") -> dict[str, Any]:
 
 
 def _outcome(model: "Mapping[str, Any]") -> str:
+    from sizewise.cli.show_status import not_inline
+
     if model["candidate"]:
-        return f"{model['name']}: version {model['candidate']} is being loaded beside {model['version']}"
-    return f"{model['name']}: version {model['version']} is {model['state']}"
+        said = f"version {model['candidate']} is being loaded beside {model['version']}"
+    else:
+        said = f"version {model['version']} is {model['state']}"
+    return f"{model['name']}: {'; '.join(filter(None, (said, not_inline(model))))}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sizewise.cli.printing import table
 from sizewise.cli.show_stages import Column, stages_view
-from sizewise.cli.show_status import slo_text
+from sizewise.cli.show_status import not_inline, slo_text
 from sizewise.core.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def _headline(model: Answer) -> "RenderableType":
     if model.get("host_reason"):
         shared = f"host {', '.join(model['hosts'])}: " if model.get("hosts") else ""
         parts.append(f"{shared}{model['host_reason']}")
+    if why := not_inline(model):
+        parts.append(why)
     if model.get("last_exit"):
         parts.append(f"last exit {model['last_exit']}")
     return Text.assemble((model["name"], "bold"), "  ", ", ".join(parts))

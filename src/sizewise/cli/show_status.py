@@ -100,7 +100,14 @@ def _reason(model: Answer) -> str:
         words.append(f"version {model['candidate']} is being loaded beside {model['version']}")
     elif rollout is not None and rollout["state"] == "failed":
         words.append(f"version {rollout['version']} was given up: {rollout['detail']}")
+    words.append(not_inline(model))
     return "; ".join(word for word in words if word)
+
+
+def not_inline(model: Answer) -> str:
+    """Empty unless the owner allowed what is not so."""
+    why = model.get("inline_refused")
+    return f"not inside the gateway: {why}" if why else ""
 
 
 def _footer(status: Answer) -> list["RenderableType"]:

@@ -98,6 +98,8 @@ class ModelStatus:
     """How a replica of it last died: ``signal 9``, ``out of memory``, ``exit 1: ...``."""
     hosts: tuple[str, ...] = ()
     """Processes that its replicas share with those of other models."""
+    inline_refused: str | None = None
+    """Why it does not run inside the gateway although its owner allows it; None where it does, or nobody asked."""
     host_reason: str | None = None
     """Why its replicas share processes, or do not; None while it has none."""
 

@@ -17,8 +17,9 @@ from sizewise.controller.report import (
     Status,
 )
 from sizewise.core import estimates
-from sizewise.core.fleet import ReplicaState
+from sizewise.core.fleet import Isolation, ReplicaState
 from sizewise.core.forms import MAPPED, PACKED
+from sizewise.core.inline import why_not_inline
 from sizewise.core.profiles import ModelProfile
 from sizewise.core.reasons import render
 from sizewise.core.version import VERSION
@@ -106,9 +107,19 @@ def model_status(controller: "Controller", record: ModelRecord, *, now_s: float,
         stages=_stages(profile, own, serving.version),
         failure=failure,
         last_exit=controller.parking.last_exit(record.name),
+        inline_refused=_inline_refused(record, profile, own),
         hosts=tuple(sorted({r.host for r in own if r.host})),
         host_reason=render(shares) if (shares := controller.company.reasons.get(record.name)) else None,
     )
+
+
+def _inline_refused(record: ModelRecord, profile: ModelProfile, own: Sequence[ReplicaObserved]) -> str | None:
+    if record.wants.isolation is not Isolation.INLINE:
+        return None
+    if why := why_not_inline(record.serving.facts.runtime, profile):
+        return why
+    # Inside the gateway there is no process of its own to observe
+    return "its replicas were started before that was known" if any(r.pid is not None for r in own) else None
 
 
 def _counts(own: Sequence[ReplicaObserved], version: str, desired: int) -> ReplicaCounts:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sizewise.core.units import KIB, MIB
+from sizewise.protocols.frames import DEFAULT_MAX_BODY_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +14,7 @@ class Limits:
     """Request line and headers together; also trailers. More: 431."""
     headers: int = 100
     """More: 431."""
-    body_bytes: int = 256 * MIB
+    body_bytes: int = DEFAULT_MAX_BODY_BYTES
     """One request's body. More: 413."""
     buffered_bytes: int = 1024 * MIB
     """All clients together: bodies of requests not answered yet, heads that are large or not complete, answers that

@@ -20,6 +20,7 @@ from sizewise.grpc_gateway.upstream import Upstream
 from sizewise.protocols.certificates import Certificate, TlsFiles
 from sizewise.protocols.control import ControlServer, Message
 from sizewise.protocols.errors import UnavailableError, UsageError
+from sizewise.protocols.frames import DEFAULT_MAX_BODY_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--tls-cert", help="PEM; with it the port speaks TLS")
     parser.add_argument("--tls-key")
-    parser.add_argument("--max-body-bytes", type=parse_bytes, default=256 * MIB, help="of one message")
+    parser.add_argument("--max-body-bytes", type=parse_bytes, default=DEFAULT_MAX_BODY_BYTES, help="of one message")
     parser.add_argument("--max-held-bytes", type=parse_bytes, default=1024 * MIB, help="of all messages together")
     parser.add_argument("--drain-s", type=float, default=30.0, help="after SIGTERM")
     return parser

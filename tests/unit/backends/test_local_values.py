@@ -1,5 +1,7 @@
 """The parts of the local backend that are values in, values out."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,9 +9,11 @@ from hypothesis import strategies as st
 from sizewise.backends.local.backend import event_of
 from sizewise.backends.local.backoff import CALM_S, LONGEST_S, Backoff
 from sizewise.backends.local.desired import Desired, actions_from_json, actions_to_json
+from sizewise.backends.local.keeper import grpc_command, parse
 from sizewise.backends.local.probe import counts_as_ready
 from sizewise.backends.local.processes import words_of_status
 from sizewise.backends.local.replica import OomWatch
+from sizewise.backends.local.warm import Folders
 from sizewise.core.tensors import TensorSpec
 from sizewise.protocols.backend import (
     Action,
@@ -173,3 +177,13 @@ def test_out_of_memory(counts: list[int], words: str | None, explained: str | No
 )
 def test_events(message: Message, event: Event | None) -> None:
     assert event_of(message) == event
+
+
+def test_one_limit_on_bodies_for_both_fronts() -> None:
+    folder = Path("/s")
+    arguments = parse(["--state-dir=/s", "--grpc-port=0", "--gateway-argument=--max-body-bytes=8MiB",
+                       "--gateway-argument=--drain-s=1"])  # fmt: skip
+    command = grpc_command(arguments, Folders(run_dir=folder, state_dir=folder))
+    assert command is not None
+    assert command.argv(1)[-1] == "--max-body-bytes=8MiB"
+    assert not any("drain" in each for each in command.argv(1))

@@ -143,6 +143,16 @@ def rendered(view: Any, width: int) -> list[str]:
     return captured.get().splitlines()
 
 
+def test_a_model_that_may_not_run_inside_the_gateway_says_why() -> None:
+    why = "its call takes 140 us, and 100 is the most"
+    refused = rendered(status_view({"models": [model(inline_refused=why)], "machine": MACHINE}, width=100), 100)
+    assert f"not inside the gateway: {why}" in " ".join(" ".join(refused).split())
+    explained = " ".join(rendered(explain_view({"model": model(inline_refused=why), "decisions": []}), 400))
+    assert f"not inside the gateway: {why}" in explained
+    explained = " ".join(rendered(explain_view({"model": model(inline_refused=None), "decisions": []}), 400))
+    assert "not inside" not in explained
+
+
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 def test_figures_are_whole_at_every_width(width: int) -> None:
     lines = rendered(status_view({"models": [model()], "machine": MACHINE}, width=width), width)

@@ -34,6 +34,8 @@ class GrpcCommand:
     port: int
     """0: any free port."""
     tls: TlsFiles | None = None
+    body_arguments: tuple[str, ...] = ()
+    """The data port's limit on bodies, which holds for messages too."""
 
     @property
     def log_path(self) -> Path:
@@ -43,7 +45,7 @@ class GrpcCommand:
         where = ["--run-dir", str(self.run_dir), "--state-dir", str(self.state_dir)]
         where += ["--host", self.host, "--port", str(port)]
         secure = [] if self.tls is None else ["--tls-cert", self.tls.cert, "--tls-key", self.tls.key]
-        return [sys.executable, "-P", "-m", "sizewise.grpc_gateway", *where, *secure]
+        return [sys.executable, "-P", "-m", "sizewise.grpc_gateway", *where, *secure, *self.body_arguments]
 
 
 class GrpcGuard:

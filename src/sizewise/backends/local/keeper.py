@@ -99,7 +99,7 @@ def take_lock(run_dir: Path) -> TextIO:
     return file
 
 
-def _grpc(arguments: KeeperArguments, folders: Folders) -> GrpcCommand | None:
+def grpc_command(arguments: KeeperArguments, folders: Folders) -> GrpcCommand | None:
     if arguments.grpc_port is None:
         return None
     return GrpcCommand(
@@ -108,6 +108,7 @@ def _grpc(arguments: KeeperArguments, folders: Folders) -> GrpcCommand | None:
         host=arguments.host,
         port=arguments.grpc_port,
         tls=arguments.tls,
+        body_arguments=tuple(each for each in arguments.gateway_arguments if each.startswith("--max-body-bytes=")),
     )
 
 
@@ -120,7 +121,7 @@ async def run(arguments: KeeperArguments, folders: Folders) -> None:
         await supervisor.adopt_to_end()
         await supervisor.shutdown(arguments.drain_s)
         return
-    await supervisor.begin(arguments.host, arguments.port, _grpc(arguments, folders))
+    await supervisor.begin(arguments.host, arguments.port, grpc_command(arguments, folders))
     operations = Operations(supervisor, finished)
     server = ControlServer(socket_path, operations.handle)
     supervisor.publish = server.publish
