@@ -303,7 +303,7 @@ class Controller:
             profiles=self.profiles,
             budget=self.budget,
             parked_until_s=self.parking.until_s(now_s),
-            memory_floor_bytes={record.name: self.parking.memory_floor_bytes(record.name) for record in self.registry},
+            memory_floor_bytes=self.parking.memory_floors_bytes(),
             room_bytes=self.budget.memory_bytes - overhead_bytes(snapshot),
         )
         return view_of(snapshot, self.registry, around, now_s=now_s)

@@ -7,6 +7,8 @@ and its death.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import zip_longest
+from operator import attrgetter
 
 from sizewise.protocols.backend import ModelTraffic, Snapshot
 from sizewise.protocols.serde import from_jsonable, to_jsonable
@@ -35,6 +37,7 @@ class Totals:
 
 
 _COUNTS = tuple(f.name for f in fields(Totals) if f.name != "latency_counts")
+_COUNTS_OF = attrgetter(*_COUNTS)
 
 
 def totals_of(traffic: ModelTraffic) -> Totals:
@@ -57,6 +60,8 @@ class Counters:
     def __init__(self, kept: object = None) -> None:
         self._book = from_jsonable(_Book, kept) if kept else _Book()
         self._sums: dict[str, Totals] = {}
+        self._last: dict[str, ModelTraffic] = {}
+        """What was absorbed last: most models are as they were."""
 
     def absorb(self, snapshot: Snapshot, versions: Mapping[str, str]) -> None:
         """Add what is new. ``versions`` tells which version of each model serves."""
@@ -64,10 +69,15 @@ class Counters:
             return
         if snapshot.gateway_epoch != self._book.epoch:
             self._book = replace(self._book, epoch=snapshot.gateway_epoch, seen={})
+            self._last.clear()
         for traffic in snapshot.traffic:
+            last = self._last.get(traffic.model)
+            if traffic is last or traffic == last:
+                continue
             version = versions.get(traffic.model)
             if version is None:
                 continue
+            self._last[traffic.model] = traffic
             now, before = totals_of(traffic), self._book.seen.get(traffic.model, Totals())
             if now == before:
                 continue
@@ -99,11 +109,7 @@ class Counters:
 
 
 def _combine(left: Totals, right: Totals, sign: int) -> Totals:
-    length = max(len(left.latency_counts), len(right.latency_counts))
-    pairs = zip(_padded(left, length), _padded(right, length), strict=True)
-    counts = {name: max(0, getattr(left, name) + sign * getattr(right, name)) for name in _COUNTS}
-    return Totals(**counts, latency_counts=tuple(max(0, a + sign * b) for a, b in pairs))
-
-
-def _padded(totals: Totals, length: int) -> tuple[int, ...]:
-    return totals.latency_counts + (0,) * (length - len(totals.latency_counts))
+    counts = [max(0, mine + sign * other) for mine, other in zip(_COUNTS_OF(left), _COUNTS_OF(right), strict=True)]
+    pairs = zip_longest(left.latency_counts, right.latency_counts, fillvalue=0)
+    latency_counts = tuple([max(0, mine + sign * other) for mine, other in pairs])
+    return Totals(**dict(zip(_COUNTS, counts, strict=True)), latency_counts=latency_counts)

@@ -31,9 +31,7 @@ class Journal:
     def due(self, decided: ModelDecision, view: ModelView, *, effect: Sequence[str], now_s: float) -> bool:
         """Whether this decision is to be kept; if so, later ones are compared with it."""
         last = self._last.get(decided.name)
-        changed = (
-            last is None or bool(effect) or last.version != view.version or _shape(last.decision) != _shape(decided)
-        )
+        changed = last is None or bool(effect) or last.version != view.version or not _alike(last.decision, decided)
         moved = last is not None and now_s - last.at_s >= _MOVED_EVERY_S and _moved(last.decision, decided)
         if changed or moved:
             self._last[decided.name] = _Last(decided, view.version, now_s)
@@ -149,12 +147,12 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _shape(decided: ModelDecision) -> tuple[object, ...]:
+def _alike(old: ModelDecision, new: ModelDecision) -> bool:
     return (
-        decided.desired,
-        decided.wanted,
-        decided.reason.code,
-        tuple((r.desired, r.reason.code) for r in decided.refused),
+        old.desired == new.desired
+        and old.wanted == new.wanted
+        and old.reason.code == new.reason.code
+        and [(r.desired, r.reason.code) for r in old.refused] == [(r.desired, r.reason.code) for r in new.refused]
     )
 
 

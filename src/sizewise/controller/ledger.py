@@ -85,7 +85,10 @@ class Ledger:
         self._seen_at_s: float | None = None
 
     def of(self, model: str) -> Track:
-        return self._tracks.setdefault(model, Track())
+        track = self._tracks.get(model)
+        if track is None:
+            track = self._tracks[model] = Track()
+        return track
 
     def forget(self, model: str) -> None:
         self._tracks.pop(model, None)
@@ -112,7 +115,7 @@ class Ledger:
         for name, record in by_name.items():
             track = self.of(name)
             own = snapshot.replicas_of(name)
-            mixed = _turn_stage(track, own)
+            mixed = _turn_stage(track, own) if own else frozenset[str]()
             if snapshot.traffic_at_s is not None:
                 seen = traffic.get(name)
                 reading = _reading(seen, track.demand.last, at_s=snapshot.traffic_at_s, epoch=snapshot.gateway_epoch)
@@ -124,9 +127,10 @@ class Ledger:
                 _absorb_batches(track, record, samples, at_s=snapshot.traffic_at_s)
                 _remember(track.recent, snapshot.traffic_at_s, self.counters.total(name))
             _absorb_replicas(track, own, snapshot.at_s)
-            track.replica_seconds += passed_s * sum(r.pid is not None for r in own)
-            held = [w for w in snapshot.warm if w.model == name]
-            track.memory_byte_seconds += passed_s * charged_bytes(own, held)
+            track.replica_seconds += passed_s * sum([r.pid is not None for r in own])
+            held = snapshot.warm_of(name)
+            if own or held:
+                track.memory_byte_seconds += passed_s * charged_bytes(own, held)
 
     def to_keep(self, boot: str) -> dict[str, Any]:
         """Live figures as JSON. ``boot`` names this run of the machine: its clock begins anew with the next."""
@@ -205,10 +209,12 @@ def _absorb_batches(track: Track, record: ModelRecord, samples: tuple[tuple[int,
     if samples:
         version = record.serving.version
         track.live[version] = estimates.with_batches(track.live.get(version, LiveEstimate()), samples, at_s)
-    for gone in track.live.keys() - {version.version for version in record.versions}:
-        del track.live[gone]
-    for gone in track.stages.keys() - {version.version for version in record.versions}:
-        del track.stages[gone]
+    if track.live or track.stages:
+        known = {version.version for version in record.versions}
+        for gone in track.live.keys() - known:
+            del track.live[gone]
+        for gone in track.stages.keys() - known:
+            del track.stages[gone]
 
 
 def _timeless(seen: LiveEstimate) -> LiveEstimate:
@@ -260,5 +266,7 @@ def _absorb_replicas(track: Track, replicas: Sequence[ReplicaObserved], now_s: f
             mapped_bytes=replica.mapped_bytes,
             now_s=now_s,
         )
+    if not track.loads_seen:
+        return
     for gone in track.loads_seen.keys() - {replica.replica_id for replica in replicas}:
         del track.loads_seen[gone]

@@ -77,7 +77,8 @@ def actions_of(
     ]
     starts: list[Action] = []
     for name, decided in decisions.items():
-        starts += _starts(around.records[name], decided, views[name], around=around)
+        if decided.start > 0:
+            starts += _starts(around.records[name], decided, views[name], around=around)
     holds, releases = _warm(snapshot, decisions, around)
     return (
         *routes,
@@ -119,8 +120,16 @@ def _hold_s(wants: ModelSpec, profile: ModelProfile) -> float:
 
 
 def _new_route(record: ModelRecord, profile: ModelProfile, around: Surroundings) -> ModelRoute | None:
-    route = route_of(record, profile, around.refused.get(record.name))
+    question = (record, around.refused.get(record.name))
+    kept = profile.worked_out.get("route")
+    if kept is not None and kept[0] == question and isinstance(kept[1], ModelRoute):
+        route = kept[1]
+    else:
+        route = route_of(record, profile, question[1])
+        profile.worked_out["route"] = (question, route)
     old = around.published.get(record.name)
+    if route is old:
+        return None
     if old is None or old.version != route.version:
         return route
     moved = max(route.service_s, old.service_s) > _MOVED * min(route.service_s, old.service_s)

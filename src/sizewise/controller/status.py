@@ -65,7 +65,7 @@ def model_status(controller: "Controller", record: ModelRecord, *, now_s: float,
     serving, facts = record.serving, record.serving.facts
     track, totals = controller.ledger.of(record.name), controller.counters.total(record.name)
     own = controller.snapshot.replicas_of(record.name)
-    held = [w for w in controller.snapshot.warm if w.model == record.name]
+    held = controller.snapshot.warm_of(record.name)
     decision = track.decision
     profile = controller.profile(serving)
     failure = controller.failure(record.name)

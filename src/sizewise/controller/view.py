@@ -60,7 +60,7 @@ def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, *
     profiles = {version.version: _effective(record.name, version, around, now_s=now_s) for version in record.versions}
     serving = record.serving.version
     own = snapshot.replicas_of(record.name)
-    held = next((w for w in snapshot.warm if w.model == record.name), None)
+    held = next(iter(snapshot.warm_of(record.name)), None)
     return ModelView(
         name=record.name,
         version=serving,

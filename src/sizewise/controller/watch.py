@@ -33,9 +33,13 @@ class Parking:
     def __init__(self) -> None:
         self._models: dict[str, _Trouble] = {}
 
-    def absorb(self, record: ModelRecord, replicas: Iterable[ReplicaObserved], *, now_s: float) -> None:
+    def absorb(self, record: ModelRecord, replicas: Sequence[ReplicaObserved], *, now_s: float) -> None:
         """Look at the deaths of the version that serves; a candidate's are the rollout's business."""
-        trouble = self._models.setdefault(record.name, _Trouble())
+        trouble = self._models.get(record.name)
+        if trouble is None:
+            if not replicas:
+                return
+            trouble = self._models[record.name] = _Trouble()
         own = [replica for replica in replicas if replica.version == record.serving.version]
         died = [replica for replica in own if _died_since(replica, trouble.seen)]
         if died:
@@ -79,9 +83,10 @@ class Parking:
     def last_exit(self, model: str) -> str | None:
         return self._models.get(model, _Trouble()).last_exit or None
 
-    def memory_floor_bytes(self, model: str) -> int:
-        """What to reserve for a replica, learned from deaths by lack of memory."""
-        return self._models.get(model, _Trouble()).history.memory_floor_bytes
+    def memory_floors_bytes(self) -> dict[str, int]:
+        """What to reserve for a replica, by model, learned from deaths by lack of memory."""
+        known = {model: trouble.history.memory_floor_bytes for model, trouble in self._models.items()}
+        return {model: floor_bytes for model, floor_bytes in known.items() if floor_bytes}
 
     def stops(
         self,
@@ -105,13 +110,16 @@ class Parking:
 
         ``profiles`` by the hash of the artifact.
         """
+        floors_bytes, running = self.memory_floors_bytes(), {replica.model for replica in replicas}
         known = {}
         for record in records:
-            floor_bytes = self.memory_floor_bytes(record.name)
+            if record.name not in running:
+                continue
             for version in record.versions:
                 profile = profiles[version.hash]
-                memory = backoff.raised(profile.memory, floor_bytes)
-                known[record.name, version.version] = replace(profile, memory=memory)
+                memory = backoff.raised(profile.memory, floors_bytes.get(record.name, 0))
+                same = memory is profile.memory
+                known[record.name, version.version] = profile if same else replace(profile, memory=memory)
         stops = stops_of_overweight(replicas, known)
         ended = {stop.replica_id for stop in stops}
         for replica in replicas:
@@ -143,10 +151,13 @@ def stops_of_hung(
     replicas: Iterable[ReplicaObserved], records: Iterable[ModelRecord], profiles: Mapping[str, ModelProfile]
 ) -> list[StopReplica]:
     """Replicas that will never answer again: stuck in a call, or stopped. ``profiles`` by the hash of the artifact."""
+    mute = [replica for replica in replicas if replica.mute_s > 0]
+    if not mute:
+        return []
     known = {(record.name, v.version): (record, profiles[v.hash]) for record in records for v in record.versions}
     stops: list[StopReplica] = []
-    for replica in replicas:
-        if replica.mute_s <= 0 or (replica.model, replica.version) not in known:
+    for replica in mute:
+        if (replica.model, replica.version) not in known:
             continue
         record, profile = known[replica.model, replica.version]
         if backoff.hangs(profile.curve, mute_s=replica.mute_s, timeout_s=record.wants.timeout_s):

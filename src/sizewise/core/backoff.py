@@ -66,6 +66,8 @@ def after_death(
 
 def after_ready(history: CrashHistory, now_s: float) -> CrashHistory:
     """The history after a replica became ready."""
+    if history.in_a_row == 0 and history.parked_until_s is None and history.ready_since_s and not history.parks:
+        return history
     return replace(
         _calmed(history, now_s), in_a_row=0, parked_until_s=None, ready_since_s=history.ready_since_s or now_s
     )

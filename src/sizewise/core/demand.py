@@ -1,8 +1,10 @@
 """What a model is asked for, from counters that are read now and then."""
 
 import math
+import operator
 from bisect import bisect_left
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from itertools import pairwise
 
 from sizewise.core.fleet import Demand
 
@@ -22,6 +24,11 @@ _SPACING = ((16.0, 0.4), (64.0, 3.0), (256.0, 12.0), (math.inf, 48.0))
 """(age up to, seconds between points kept): history is thinned as it ages, so that it stays small for any length."""
 
 _NOTHING = (0.0, 0.0, 0.0, 0.0, 0.0)
+_WINDOWS_S = tuple(2.0**k for k in range(11))
+
+Point = tuple[float, float, float, float, float, float]
+Points = tuple[Point, ...]
+"""Time and counters, the oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +54,7 @@ class Reading:
         return self.answered + self.errors + self.shed
 
     @property
-    def counters(self) -> tuple[float, ...]:
+    def counters(self) -> tuple[float, float, float, float, float]:
         """Those whose history matters, in the order in which points keep them."""
         return (self.arrivals, self.shed, self.rows, self.finished, self.within_slo)
 
@@ -61,7 +68,7 @@ class DemandState:
     """
 
     last: Reading | None = None
-    points: tuple[tuple[float, ...], ...] = ()
+    points: Points = ()
     windows_s: tuple[float, ...] = ()
     maxima: tuple[float, ...] = ()
     last_arrival_s: float | None = None
@@ -82,9 +89,7 @@ def update(state: DemandState, reading: Reading, *, horizon_s: float = 64.0) -> 
     totals = _totals(state, reading)
     grew = bool(state.points) and totals[0] > state.points[-1][1]
     arrival_s = _arrival_s(state, reading, grew=grew)
-    points = (*state.points, (reading.at_s, *totals))
-    if len(points) > _POINTS_MAX:
-        points = _thinned(points, max(4 * STABLE_S, 2 * horizon_s))
+    points = _with_point(state.points, (reading.at_s, *totals), max(4 * STABLE_S, 2 * horizon_s))
     windows_s = _windows(horizon_s)
     return DemandState(
         last=reading,
@@ -101,42 +106,58 @@ def demand(state: DemandState, now_s: float) -> Demand:
     last = state.last
     if last is None:
         return Demand(observed_at_s=-math.inf)
-    stable = _since(state.points, STABLE_S)
-    stable_per_s = _rate(state.points, STABLE_S, stable[0])
-    finished = stable[3]
-    served = finished - stable[1]
+    arrivals, shed, rows, finished, within_slo = _since(state.points, STABLE_S)
+    burst, burst_shed = _since(state.points, BURST_S)[:2] if arrivals else (0.0, 0.0)
+    served = finished - shed
+    stable_per_s = _rate(state.points, STABLE_S, arrivals)
     plain_gap_s = 1.0 / stable_per_s if stable_per_s > 0 else math.inf
     return Demand(
         observed_at_s=last.at_s,
-        burst_per_s=_rate(state.points, BURST_S, _since(state.points, BURST_S)[0]),
+        burst_per_s=_rate(state.points, BURST_S, burst),
         stable_per_s=stable_per_s,
-        rows_per_request=max(1.0, stable[2] / served) if served >= 1 else 1.0,
+        rows_per_request=max(1.0, rows / served) if served >= 1 else 1.0,
         in_flight=last.in_flight,
         queued=last.queued,
         held=last.held,
-        shed_per_s=_rate(state.points, BURST_S, _since(state.points, BURST_S)[1]),
+        shed_per_s=_rate(state.points, BURST_S, burst_shed),
         idle_s=math.inf if state.last_arrival_s is None else max(0.0, now_s - state.last_arrival_s),
         gap_s=plain_gap_s if state.gap_s is None else state.gap_s,
         envelope=tuple(zip(state.windows_s, state.maxima, strict=True)),
-        attainment=min(1.0, stable[4] / finished) if finished >= 1 else None,
+        attainment=min(1.0, within_slo / finished) if finished >= 1 else None,
     )
 
 
 def _plausible(reading: Reading) -> bool:
-    figures = [getattr(reading, f.name) for f in fields(reading) if f.name not in {"epoch", "last_arrival_s"}]
-    return all(math.isfinite(figure) and figure >= 0 for figure in figures)
+    r = reading
+    counts = (r.arrivals, r.answered, r.errors, r.shed, r.within_slo, r.rows, r.in_flight, r.queued, r.held, r.at_s)
+    return min(counts) >= 0 and math.isfinite(sum(counts))
 
 
-def _totals(state: DemandState, reading: Reading) -> tuple[float, ...]:
+def _totals(state: DemandState, reading: Reading) -> tuple[float, float, float, float, float]:
     if state.last is None or not state.points:
         # Counted in a time we know nothing of: a starting point, not a rate
         return reading.counters
-    before = state.last.counters
-    known = state.points[-1][1:]
-    began_anew = reading.epoch != state.last.epoch or any(n < b for n, b in zip(reading.counters, before, strict=True))
-    if began_anew:
+    now, before, known = reading.counters, state.last.counters, state.points[-1][1:]
+    if reading.epoch == state.last.epoch:
+        if now == before:
+            return known
+        if any(map(operator.lt, now, before)):
+            before = _NOTHING
+    else:
         before = _NOTHING
-    return tuple(k + n - b for k, n, b in zip(known, reading.counters, before, strict=True))
+    k1, k2, k3, k4, k5 = known
+    n1, n2, n3, n4, n5 = now
+    b1, b2, b3, b4, b5 = before
+    return (k1 + n1 - b1, k2 + n2 - b2, k3 + n3 - b3, k4 + n4 - b4, k5 + n5 - b5)
+
+
+def _with_point(points: Points, point: Point, keep_s: float) -> Points:
+    """Of a time in which nothing was counted only the ends are kept: what lies in between is known from them."""
+    if len(points) < 2 or not points[-2][1:] == points[-1][1:] == point[1:]:
+        points = (*points, point)
+        return points if len(points) <= _POINTS_MAX else _thinned(points, keep_s)
+    start = points[-2]
+    return (start, point) if start[0] <= point[0] - keep_s else (*points[:-1], point)
 
 
 def _arrival_s(state: DemandState, reading: Reading, *, grew: bool) -> float | None:
@@ -160,50 +181,75 @@ def _gap(state: DemandState, arrival_s: float | None) -> float | None:
 
 
 def _windows(horizon_s: float) -> tuple[float, ...]:
-    bounded_s = min(max(horizon_s, 1.0), 1024.0)
-    return tuple(2.0**k for k in range(math.ceil(math.log2(bounded_s)) + 1))
+    bounded_s = min(max(horizon_s, 1.0), _WINDOWS_S[-1])
+    return _WINDOWS_S[: math.ceil(math.log2(bounded_s)) + 1]
 
 
-def _decayed_maxima(
-    state: DemandState, points: tuple[tuple[float, ...], ...], windows_s: tuple[float, ...]
-) -> tuple[float, ...]:
+def _decayed_maxima(state: DemandState, points: Points, windows_s: tuple[float, ...]) -> tuple[float, ...]:
     """Most arrivals per window, halved in twice the window: a burst is remembered for as long as it matters."""
-    known = dict(zip(state.windows_s, state.maxima, strict=True))
-    passed_s = points[-1][0] - points[-2][0] if len(points) > 1 else 0.0
     quiet = points[0][1] == points[-1][1]
+    if quiet and not any(state.maxima):
+        return (0.0,) * len(windows_s)
+    known = state.maxima + (0.0,) * (len(windows_s) - len(state.maxima))  # windows only ever begin alike
+    passed_s = points[-1][0] - points[-2][0] if len(points) > 1 else 0.0
     maxima = []
-    for window_s in windows_s:
-        old = known.get(window_s, 0.0) * 0.5 ** (passed_s / max(BURST_S, 2 * window_s))
-        new = 0.0 if quiet else _since(points, window_s)[0]
+    for window_s, most in zip(windows_s, known, strict=False):
+        old = most * 0.5 ** (passed_s / max(BURST_S, 2 * window_s)) if most else 0.0
+        new = 0.0 if quiet else _grown(points, window_s)
         maxima.append(max(new, old if old > 0.05 else 0.0))
     return tuple(maxima)
 
 
-def _since(points: tuple[tuple[float, ...], ...], window_s: float) -> tuple[float, ...]:
+def _since(points: Points, window_s: float) -> tuple[float, float, float, float, float]:
     """Growth of each counter over the last ``window_s`` seconds before the newest point."""
-    newest = points[-1]
-    start_s = newest[0] - window_s
+    i, share = _edge(points, window_s)
+    _, n1, n2, n3, n4, n5 = points[-1]
+    _, y1, y2, y3, y4, y5 = points[i]
+    if not share:
+        return (n1 - y1, n2 - y2, n3 - y3, n4 - y4, n5 - y5)
+    _, x1, x2, x3, x4, x5 = points[i - 1]
+    return (
+        n1 - (x1 + share * (y1 - x1)),
+        n2 - (x2 + share * (y2 - x2)),
+        n3 - (x3 + share * (y3 - x3)),
+        n4 - (x4 + share * (y4 - x4)),
+        n5 - (x5 + share * (y5 - x5)),
+    )
+
+
+def _grown(points: Points, window_s: float) -> float:
+    """The same of arrivals alone."""
+    i, share = _edge(points, window_s)
+    y = points[i][1]
+    if share:
+        x = points[i - 1][1]
+        y = x + share * (y - x)
+    return points[-1][1] - y
+
+
+def _edge(points: Points, window_s: float) -> tuple[int, float]:
+    """Where a window before the newest point begins: the first point in it, and how far behind the one before that."""
+    start_s = points[-1][0] - window_s
     i = bisect_left(points, (start_s,))
-    old = points[i][1:] if i < len(points) else newest[1:]
-    if 0 < i < len(points):
-        a, b = points[i - 1], points[i]
-        share = (start_s - a[0]) / (b[0] - a[0])
-        old = tuple(x + share * (y - x) for x, y in zip(a[1:], b[1:], strict=True))
-    return tuple(n - o for n, o in zip(newest[1:], old, strict=True))
+    if i == 0:
+        return 0, 0.0
+    before_s = points[i - 1][0]
+    return i, (start_s - before_s) / (points[i][0] - before_s)
 
 
-def _rate(points: tuple[tuple[float, ...], ...], window_s: float, count: float) -> float:
+def _rate(points: Points, window_s: float, count: float) -> float:
     known_s = points[-1][0] - points[0][0]
     # A history shorter than the window is all there is; one shorter than a reading would exaggerate
     return count / min(window_s, max(known_s, _YOUNGEST_S))
 
 
-def _thinned(points: tuple[tuple[float, ...], ...], keep_s: float) -> tuple[tuple[float, ...], ...]:
+def _thinned(points: Points, keep_s: float) -> Points:
     now_s = points[-1][0]
-    kept: list[tuple[float, ...]] = []
-    for point in points[:-1]:
+    kept: list[Point] = []
+    for point, following in pairwise(points):
         age_s = now_s - point[0]
         spacing_s = next(spacing for limit, spacing in _SPACING if age_s <= limit)
-        if age_s <= keep_s and (not kept or point[0] - kept[-1][0] >= spacing_s):
+        # The last before what is kept tells that it was quiet until then
+        if now_s - following[0] <= keep_s and (not kept or point[0] - kept[-1][0] >= spacing_s):
             kept.append(point)
     return (*kept, points[-1])

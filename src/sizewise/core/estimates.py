@@ -75,9 +75,12 @@ def with_memory(live: LiveEstimate, *, private_bytes: int, mapped_bytes: int, no
     """Adds one reading of a ready replica: private bytes, mapped pages of its artifact."""
     if private_bytes <= 0:
         return live
-    kept = tuple(m for m in live.memory if now_s - m[0] <= MEMORY_KEPT_S)[-63:]
-    return replace(
-        live,
+    kept = live.memory[-63:]
+    if kept and now_s - kept[0][0] > MEMORY_KEPT_S:
+        kept = tuple(m for m in kept if now_s - m[0] <= MEMORY_KEPT_S)
+    return LiveEstimate(
+        batches=live.batches,
+        loads=live.loads,
         memory=(*kept, (now_s, private_bytes)),
         mapped_bytes=max(live.mapped_bytes, mapped_bytes),
     )
@@ -93,7 +96,12 @@ def effective(profile: ModelProfile, live: LiveEstimate, now_s: float) -> ModelP
     memory = _live_memory(profile, live, now_s)
     if not ratios and load is None and cold is None and memory is None:
         return profile
-    return replace(
+    # The same object for the same figures: what is worked out of a profile is kept with it
+    question = (ratios, load, cold, memory)
+    kept = profile.worked_out.get("effective")
+    if kept is not None and kept[0] == question and isinstance(kept[1], ModelProfile):
+        return kept[1]
+    seen = replace(
         profile,
         curve=_scaled(profile.curve, ratios) if ratios else profile.curve,
         load=load or profile.load,
@@ -102,6 +110,8 @@ def effective(profile: ModelProfile, live: LiveEstimate, now_s: float) -> ModelP
         source=Source.LIVE,
         samples=sum(r.samples for r in ratios) or profile.samples,
     )
+    profile.worked_out["effective"] = (question, seen)
+    return seen
 
 
 def compare(profile: ModelProfile, live: LiveEstimate, now_s: float) -> tuple[Compared, ...]:
@@ -178,6 +188,8 @@ def _standing_for(ordered: list[tuple[float, int]]) -> list[tuple[float, int]]:
 
 
 def _ratios(profile: ModelProfile, live: LiveEstimate, now_s: float) -> list[_Ratio]:
+    if not live.batches:
+        return []
     kept_s = math.inf if profile.source is Source.ESTIMATED else BATCH_KEPT_S
     groups: dict[int, list[tuple[float, float]]] = {}
     for at_s, rows, seconds in live.batches:
@@ -237,6 +249,8 @@ def _between(ratios: list[_Ratio], size: int) -> float:
 
 def _live_load(profile: ModelProfile, live: LiveEstimate, now_s: float, *, from_disk: bool = False) -> LoadTime | None:
     """Of loads from memory, or of those that had to read more than half of the model's files from disk."""
+    if not live.loads:
+        return None
     half = profile.facts.disk_bytes / 2
     recent = [
         load for at_s, load in live.loads if now_s - at_s <= LOADS_KEPT_S and (load.disk_bytes > half > 0) == from_disk
@@ -250,9 +264,9 @@ def _live_load(profile: ModelProfile, live: LiveEstimate, now_s: float, *, from_
 
 
 def _live_memory(profile: ModelProfile, live: LiveEstimate, now_s: float) -> Memory | None:
-    readings = sorted(size for _, size in live.memory)
-    if len(readings) < ENOUGH_READINGS:
+    if len(live.memory) < ENOUGH_READINGS:
         return None
+    readings = sorted([size for _, size in live.memory])
     typical = readings[len(readings) // 2]
     # What is typical is kept; how high it went is forgotten, or one large request would be reserved for ever
     peak = readings[-1] if now_s - live.memory[-1][0] <= MEMORY_KEPT_S else typical

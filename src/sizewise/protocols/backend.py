@@ -261,6 +261,16 @@ class Snapshot:
     def replicas_of(self, model: str) -> tuple[ReplicaObserved, ...]:
         return self._by_model.get(model, ())
 
+    def warm_of(self, model: str) -> tuple[WarmObserved, ...]:
+        return self._warm_by_model.get(model, ())
+
+    @cached_property
+    def _warm_by_model(self) -> Mapping[str, tuple[WarmObserved, ...]]:
+        found: dict[str, tuple[WarmObserved, ...]] = {}
+        for held in self.warm:
+            found[held.model] = (*found.get(held.model, ()), held)
+        return found
+
     @cached_property
     def _by_model(self) -> Mapping[str, tuple[ReplicaObserved, ...]]:
         """Looked through once: there may be thousands of models and replicas."""

@@ -76,10 +76,10 @@ def test_lack_of_memory_is_remembered_as_a_need() -> None:
     heavy = replace(replica(READY), memory_bytes=100 * MIB)
     parking.absorb(RECORD, [heavy], now_s=1.0)
     parking.absorb(RECORD, [replica(LOADING, died_s=2.0, why="out of memory")], now_s=2.0)
-    assert parking.memory_floor_bytes("a") == 150 * MIB
+    assert parking.memory_floors_bytes().get("a", 0) == 150 * MIB
     assert parking.last_exit("a") == "out of memory"
     parking.forgive("a")
-    assert parking.memory_floor_bytes("a") == 0
+    assert parking.memory_floors_bytes().get("a", 0) == 0
 
 
 def test_parked_models_are_stopped_but_not_what_answers() -> None:

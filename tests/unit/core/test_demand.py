@@ -147,3 +147,27 @@ def test_rows_and_attainment_over_the_last_minute() -> None:
     assert result.rows_per_request == pytest.approx(4)
     assert result.attainment == pytest.approx(0.8)
     assert result.shed_per_s == pytest.approx(1)
+
+
+@given(st.lists(st.sampled_from([0, 0, 0, 1, 40]), min_size=5, max_size=90))
+def test_what_lies_within_a_quiet_time_need_not_be_kept(arrivals: list[int]) -> None:
+    """Rates are those of a history in which every reading was kept."""
+    state, whole, total = DemandState(), [(0.0, 0)], 0
+    state = update(state, Reading(at_s=0.0))
+    for t, n in enumerate(arrivals, 1):
+        total += n
+        whole.append((float(t), total))
+        state = update(state, Reading(at_s=float(t), arrivals=total))
+    end = len(arrivals)
+    before = dict(whole)
+    result = demand(state, float(end))
+    for window, rate in ((3, result.burst_per_s), (60, result.stable_per_s)):
+        known = min(window, end)
+        assert rate == (total - before[float(end - known)]) / known
+    assert len(state.points) <= 2 + sum(a != b for a, b in pairwise(arrivals)) + 2 * sum(map(bool, arrivals))
+
+
+def test_an_hour_of_silence_is_two_points() -> None:
+    state = replay(lambda t: 50.0 if t < 100 else 0.0, 3600)
+    assert len(state.points) == 2
+    assert demand(state, 3700.0).gap_s > 1
