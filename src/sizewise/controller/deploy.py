@@ -100,8 +100,9 @@ class Deployer:
                 continue
             same = old is not None and replace(old, origin="spec") == new
             outcome["added" if old is None else "unchanged" if same else "changed"].append(wants.name)
+        wanted = {wants.name for wants in spec.models}
         for name, old in before.items():
-            if all(name != wants.name for wants in spec.models):
+            if name not in wanted:
                 gone = prune or old.origin == "spec"
                 outcome["removed" if gone else "kept"].append(name)
                 if gone:

@@ -45,6 +45,8 @@ class LocalStore:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for leftover in root.glob(f"{_TEMPORARY}*"):
             delete(leftover)
+        # Walked through once: artifacts do not change, and this is the only one who adds or removes any
+        self._sizes = {path.name: tree_bytes(path) for path in root.iterdir() if _is_hash(path.name)}
 
     def put(self, folder: Path, files: Sequence[str], *, model: str) -> Artifact:
         sources = [(name, _confined(folder, name)) for name in files]
@@ -80,10 +82,11 @@ class LocalStore:
         # Out of sight in one step: whoever looks meanwhile finds all of it or nothing.
         trash = self._root / f"{_TEMPORARY}{secrets.token_hex(8)}"
         path.rename(trash)
+        self._sizes.pop(content_hash, None)
         delete(trash)
 
     def sizes(self) -> Mapping[str, int]:
-        return {path.name: tree_bytes(path) for path in self._root.iterdir() if _is_hash(path.name)}
+        return dict(self._sizes)
 
     def _check_room(self, need_bytes: int, model: str) -> None:
         if self._budget_bytes is not None:
@@ -122,7 +125,8 @@ class LocalStore:
         # rename onto a folder that has content fails: then somebody stored the same, and that one stays.
         if not final.is_dir():
             temporary.rename(final)
-        return Artifact(hash=final.name, path=final, disk_bytes=tree_bytes(final))
+        size_bytes = self._sizes[final.name] = tree_bytes(final)
+        return Artifact(hash=final.name, path=final, disk_bytes=size_bytes)
 
 
 def _is_hash(name: str) -> bool:

@@ -28,8 +28,8 @@ MOVES_AT_ONCE = 16
 """Moves under way at a time."""
 SETTLED_S = 2.0
 """A replica has been ready for so long before it is moved."""
-LOADS_AT_ONCE = 32
-"""A load of a small model takes a millisecond: it need not wait for another."""
+LOADS_AT_ONCE = 256
+"""A load of a small model takes milliseconds: none need wait for a decision that comes after those of others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,10 @@
 """Keeps one gateway alive, with the listening socket inherited and with all routes."""
 
 import asyncio
-import contextlib
 import logging
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,14 @@ class Routes:
     def message(self) -> dict[str, Any]:
         models = {name: to_jsonable(route) for name, route in self.models.items()}
         return {"reset": True, "models": models, "replicas": dict(self.replicas)}
+
+
+@dataclass(slots=True)
+class _News:
+    """Changes of the routes that a gateway has not been told yet; None removes."""
+
+    models: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    replicas: dict[str, ReplicaRoute | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +86,7 @@ class GatewayGuard:
         self._changed = changed
         self._client: ControlClient | None = None
         self._lock = asyncio.Lock()  # routes arrive in the order in which they were made
+        self._news = _News()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
@@ -111,21 +119,24 @@ class GatewayGuard:
         self.listener = listener
         self._task = asyncio.ensure_future(self._keep())
 
-    async def set_model(self, route: ModelRoute) -> None:
-        self.routes.models[route.model] = route
-        await self._tell(models={route.model: to_jsonable(route)}, replicas={})
-
-    async def remove_model(self, model: str) -> None:
-        if self.routes.models.pop(model, None) is not None:
-            await self._tell(models={model: None}, replicas={})
+    async def set_models(self, routes: Mapping[str, ModelRoute | None]) -> None:
+        """Publish models, or withdraw those without a route; all of them in one message."""
+        for name, route in routes.items():
+            if route is not None:
+                self.routes.models[name] = route
+            elif self.routes.models.pop(name, None) is None:
+                continue
+            self._news.models[name] = None if route is None else to_jsonable(route)
+        await self._tell()
 
     async def set_replica(self, replica_id: str, route: ReplicaRoute) -> None:
-        self.routes.replicas[replica_id] = route
-        await self._tell(models={}, replicas={replica_id: route})
+        self.routes.replicas[replica_id] = self._news.replicas[replica_id] = route
+        await self._tell()
 
     async def remove_replica(self, replica_id: str) -> None:
         if self.routes.replicas.pop(replica_id, None) is not None:
-            await self._tell(models={}, replicas={replica_id: None})
+            self._news.replicas[replica_id] = None
+            await self._tell()
 
     async def load_inline(self, replica_id: str, load: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         """What the gateway says of a model that it is to hold. Raises UnavailableError."""
@@ -164,16 +175,21 @@ class GatewayGuard:
         except UnavailableError as error:
             log.warning("gateway: %s", error)
 
-    async def _tell(self, **delta: Any) -> None:
-        """Send a change; without a gateway nothing is lost, since a new one is told everything."""
+    async def _tell(self) -> None:
+        """Send what has changed, together with what others changed while an earlier message was under way.
+
+        Without a gateway nothing is lost, since a new one is told everything.
+        """
         async with self._lock:
-            if self._client is None or not self.up.is_set():
+            news, self._news = self._news, _News()
+            if self._client is None or not self.up.is_set() or not (news.models or news.replicas):
                 return
-            with contextlib.suppress(UnavailableError):
+            try:
+                delta = {"models": news.models, "replicas": news.replicas}
                 await self._client.call("routes", timeout_s=ROUTES_TIMEOUT_S, reset=False, **delta)
-                return
-            # It died (its pidfd says so next) or hangs; either way it is told everything when it comes back.
-            self._client.close()
+            except UnavailableError:
+                # It died (its pidfd says so next) or hangs; either way it is told everything when it comes back.
+                self._client.close()
 
     async def _keep(self) -> None:
         backoff = Backoff()

@@ -209,7 +209,9 @@ class Replica:
 
     async def _ready(self, body: Body) -> None:
         form = self.spec.form
-        async with self._around.disk.turn(form.path if form is not None else self.spec.path):
+        folder = form.path if form is not None else self.spec.path
+        # Who shares a process is small, and read in a moment
+        async with self._around.disk.turn("" if self.spec.host else folder):
             load = await body.make_ready()
         self._load = load or self._load
         self._enter(ReplicaState.READY)

@@ -24,8 +24,11 @@ from sizewise.core.fleet import ReplicaState
 from sizewise.protocols.backend import (
     Action,
     CommandSpec,
+    HoldWarm,
+    ModelRoute,
     ProcessObserved,
     PublishModel,
+    ReleaseWarm,
     ReplicaSpec,
     StartReplica,
     StopReplica,
@@ -139,7 +142,10 @@ class Supervisor:
         self.desired.check(actions)
         for action in actions:
             self.desired.apply(action)
-            await self._act(action)
+        # Routes first, so that what is stopped has its successor
+        await self._route(actions)
+        for action in actions:
+            self._act(action)
         await self._save()
 
     async def drain(self, model: str, drain_s: float) -> None:
@@ -169,7 +175,18 @@ class Supervisor:
             self.gateway.listener.close()
         self._file.path.unlink(missing_ok=True)
 
-    async def _act(self, action: Action) -> None:
+    async def _route(self, actions: Sequence[Action]) -> None:
+        routes: dict[str, ModelRoute | None] = {}
+        for action in actions:
+            if isinstance(action, PublishModel):
+                routes[action.route.model] = action.route
+            elif isinstance(action, WithdrawModel):
+                routes[action.model] = None
+        if routes:
+            await self.gateway.set_models(routes)
+            self._prestart()
+
+    def _act(self, action: Action) -> None:
         if isinstance(action, StartReplica):
             self._start(action.spec)
         elif isinstance(action, StopReplica):
@@ -179,12 +196,7 @@ class Supervisor:
         elif isinstance(action, TakeForm):
             if (replica := self.replicas.get(action.replica_id)) is not None:
                 replica.take_form(action.form)
-        elif isinstance(action, PublishModel):
-            await self.gateway.set_model(action.route)
-            self._prestart()
-        elif isinstance(action, WithdrawModel):
-            await self.gateway.remove_model(action.model)
-        else:
+        elif isinstance(action, HoldWarm | ReleaseWarm):
             self.holder.hold(self.desired.warm)
 
     def _start(self, spec: ReplicaSpec) -> None:
