@@ -9,8 +9,9 @@ from sizewise.core.budget import mapped_bytes, reserved_bytes, used_bytes
 from sizewise.core.claims import IDLE, SURPLUS, Claim, Holding, claims_of, in_order, rate_per_s
 from sizewise.core.fleet import FleetView, Reason, Refused, ReplicaState
 from sizewise.core.reasons import because
+from sizewise.core.sizing import TICK_S
 from sizewise.core.targets import Plan, useful_replicas
-from sizewise.core.tiers import is_held
+from sizewise.core.tiers import is_held, load_s
 from sizewise.core.warmth import MIN_HOLD_S
 
 TURN_LOADS = 20.0
@@ -22,6 +23,11 @@ STUCK_LOADS = 10.0
 STUCK_LEAST_S = 5.0
 """A load that takes ten times as long as it should is stuck and feeds on nothing: its slot is free."""
 
+_NONE = 1e-9
+QUICK_LOAD_S = 0.05
+"""Longer loads have a slot for themselves. Of quick ones a slot does, one after the other, what takes it ``TICK_S``:
+a small model does not wait for a decision of its own."""
+
 
 @dataclass(slots=True)
 class Ledger:
@@ -32,7 +38,8 @@ class Ledger:
     free_bytes: int = 0
     coming_bytes: int = 0
     """Held by replicas that are leaving; free once they are gone."""
-    slots: int = 0
+    slots: float = 0.0
+    """What is left of them: a quick load takes a part of one."""
     loading: int = 0
     busy_cpus: dict[int, float] = field(default_factory=dict)
     """Cores that demand keeps busy, by priority."""
@@ -88,7 +95,7 @@ def _wanted_claims(plan: Plan, view: FleetView) -> list[Claim]:
 
 
 def _ledger(plans: list[Plan], view: FleetView) -> Ledger:
-    reserved, coming, loading = 0, 0, 0
+    reserved, coming, loading, taken = 0, 0, 0, 0.0
     ledger = Ledger(view, plans)
     for plan in plans:
         if not plan.model.replicas:
@@ -104,7 +111,8 @@ def _ledger(plans: list[Plan], view: FleetView) -> Ledger:
                 ledger.mapped.add((plan.model.name, replica.version))
             if state is ReplicaState.STARTING or state is ReplicaState.LOADING:
                 patience_s = max(STUCK_LEAST_S, STUCK_LOADS * plan.load_s)
-                loading += view.now_s - replica.since_s < patience_s
+                if view.now_s - replica.since_s < patience_s:
+                    loading, taken = loading + 1, taken + _slot_share(load_s(plan.model, replica.version))
         if leaving:
             coming += plan.reserved_bytes - reserved_bytes(plan.model, frozenset(leaving))
         busy = rate_per_s(plan) / plan.capacity.per_s if plan.capacity else 0.0
@@ -112,7 +120,7 @@ def _ledger(plans: list[Plan], view: FleetView) -> Ledger:
     ledger.free_bytes = view.machine.memory_bytes - view.machine.overhead_bytes - reserved
     ledger.coming_bytes = coming
     ledger.loading = loading
-    ledger.slots = view.machine.load_slots - loading
+    ledger.slots = view.machine.load_slots - taken
     return ledger
 
 
@@ -291,15 +299,19 @@ def _wait(claim: Claim, reason: Reason) -> None:
 def _fill_slots(ledger: Ledger) -> None:
     for claim in sorted(ledger.starting, key=lambda c: c.load_rank):
         plan = claim.plan
-        if ledger.slots <= 0 and not _without_disk(claim, ledger):
+        if ledger.slots <= _NONE and not _without_disk(claim, ledger):
             _wait(claim, because("load_slot", loading=ledger.loading, slots=ledger.view.machine.load_slots))
             continue
-        ledger.slots -= 1
+        ledger.slots -= _slot_share(claim.load_s)
         ledger.loading += 1
         plan.start += 1
         plan.start_version = claim.version
         if claim.rollout:
             plan.reason = because("rollout", **_versions(claim))
+
+
+def _slot_share(takes_s: float) -> float:
+    return takes_s / TICK_S if takes_s <= QUICK_LOAD_S else 1.0
 
 
 def _without_disk(claim: Claim, ledger: Ledger) -> bool:

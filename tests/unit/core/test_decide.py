@@ -263,6 +263,16 @@ def test_no_more_loads_at_once_than_storage_can_feed() -> None:
     assert {m.reason.code for m in decision.models if not m.start} == {"load_slot"}
 
 
+def test_quick_loads_share_a_slot() -> None:
+    """Else a hundred small models that are asked for at once would wait for a hundred decisions."""
+    small = profile(private=6 * MIB, load_s=0.02)
+    models = [model(f"m{i:03}", COLD, profile=small) for i in range(100)]
+    decision = all_of(*models, slots=1)
+    assert sum(m.start for m in decision.models) == 50, "a second's worth"
+    slow = model("slow", COLD)
+    assert of(all_of(*models[:10], slow, slots=1).models, "slow").start == 1
+
+
 def test_loads_go_to_waiting_requests_first_then_short_ones_of_weight() -> None:
     waiting = model("waiting", COLD, profile=profile(load_s=9.0))
     quick = model("quick", asked(300.0), profile=profile(load_s=0.1), replicas=(replica("q"),))
