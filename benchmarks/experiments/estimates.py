@@ -15,7 +15,7 @@ from benchmarks.experiments.cases import cases
 from benchmarks.experiments.ratio import adversarial, shortened
 from benchmarks.experiments.report import save
 from benchmarks.experiments.runs import Task, run_all
-from benchmarks.experiments.size_pays import told_of
+from sizewise.core.profiles import LoadTime
 from sizewise.simulation.parsing import choice
 from sizewise.simulation.scenario import Scenario
 
@@ -66,7 +66,10 @@ def main() -> None:
 
 def mistaken(scenario: Scenario, factor: float) -> Scenario:
     """All models told to load so many times as long as they do."""
-    models = {name: told_of(model, factor * model.profile.load.total_s) for name, model in scenario.models.items()}
+    models = {}
+    for name, model in scenario.models.items():
+        load = LoadTime(load_s=factor * model.profile.load.total_s)
+        models[name] = replace(model, told=replace(model.profile, load=load))
     return replace(scenario, models=models)
 
 

@@ -30,6 +30,8 @@ BEGINS_S = 9 * 3600.0
 MEAN_PER_MINUTE = 744.0
 """Of a model, in Faro's input."""
 STATIC_3, STATIC_4 = 0.837, 0.989
+DECIDE_EVERY_S = 5.0
+"""Of Sizewise; Faro's own loop takes 10."""
 TARGETS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 RIVALS = ("hpa", "hpa_concurrency", "kpa", "keda", "ray_serve", "skyserve", "sagemaker", "aibrix_apa", "wva", "faro")
@@ -79,6 +81,7 @@ def scenario_of(path: Path, *, scale: float, cap: int) -> Scenario:
         shedding=False,
         dispatch=Dispatch.ROUND_ROBIN,
         max_in_flight=4,
+        decide_every_s=DECIDE_EVERY_S,
     )
 
 

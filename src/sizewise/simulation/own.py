@@ -107,7 +107,8 @@ def drive(step: Coroutine[Any, Any, tuple[Action, ...]]) -> tuple[Action, ...]:
 
 def told_of(model: SimModel, *, slots: bool) -> ModelProfile:
     """What the controller is told of a model; under a cap of replicas, each takes one slot."""
-    return with_memory(model.profile, GIB) if slots else model.profile
+    profile = model.told or model.profile
+    return with_memory(profile, GIB) if slots else profile
 
 
 def budget_of(scenario: Scenario) -> Budget:

@@ -96,7 +96,7 @@ class SimModel:
     """One model: what it does, and what it is known to do."""
 
     profile: ModelProfile
-    """What the controller is told."""
+    """What it weighs, and what the controller is told."""
     loading: Loading
     shape: Shape = "lognormal"
     cv: float = 0.0
@@ -107,6 +107,8 @@ class SimModel:
     timeout_s: float = 30.0
     hold_s: float = 60.0
     batchable: bool = False
+    told: ModelProfile | None = None
+    """What the controller is told instead: a lie, to see what it costs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

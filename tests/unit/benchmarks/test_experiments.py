@@ -133,7 +133,9 @@ def test_lies_about_loads_change_no_load() -> None:
     assert told_loads(loads, "typed", seed=1) == [1.0, 10.0, 100.0]
     case = all_cases()[0]
     (model,) = mistaken(case.train, 2.0).models.values()
-    assert model.profile.load.total_s == 2 * case.load_s
+    assert model.told is not None
+    assert model.told.load.total_s == 2 * case.load_s
+    assert model.profile.load.total_s == case.load_s
     assert model.loading.median_s == case.load_s
 
 
