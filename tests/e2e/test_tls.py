@@ -162,7 +162,7 @@ def test_what_is_wrong_with_the_files_is_said_in_one_line(files: Files, tmp_path
     other = certificates.write(tmp_path, "other")
     (tmp_path / "junk.pem").write_text("nothing")
     (tmp_path / "junk.pem").chmod(0o600)
-    assert "No such file" in up_with(tmp_path, "{cert: none.pem, key: tls.key}")
+    assert "none.pem is no file" in up_with(tmp_path, "{cert: none.pem, key: tls.key}")
     assert "do not belong together" in up_with(tmp_path, f"{{cert: tls.pem, key: {other.key}}}")
     assert "no such PEM file" in up_with(tmp_path, "{cert: junk.pem, key: tls.key}")
     assert "needs both cert and key" in up_with(tmp_path, "{cert: tls.pem}")

@@ -13,6 +13,8 @@ from sizewise.protocols.certificates import TlsFiles
 from sizewise.protocols.errors import UsageError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+HOST = re.compile(r"\*|[A-Za-z0-9]([A-Za-z0-9._-]{0,252})|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
+"""A name or address as it stands in a ``Host`` header, without brackets and port; ``*`` for any."""
 NAME_RULE = "1 to 63 lower-case letters, digits, dots, dashes and underscores, starting with a letter or digit"
 SLO_QUANTILES = {"p50_ms": 0.5, "p90_ms": 0.9, "p95_ms": 0.95, "p99_ms": 0.99}
 MODEL_KEYS = (
@@ -121,7 +123,7 @@ def parse_spec(text: str, *, file: str, base: Path, check_files: bool = True) ->
         project=_name(top["project"]) if "project" in top else Spec().project,
         models=tuple(_model(name, value, base, check_files=check_files) for name, value in models.items()),
         machine=_machine(top["machine"]) if "machine" in top else MachineSpec(),
-        serving=_serving(top["serving"], base) if "serving" in top else ServingSpec(),
+        serving=_serving(top["serving"], base, check_files=check_files) if "serving" in top else ServingSpec(),
         source=file,
     )
 
@@ -153,12 +155,15 @@ def _model(name: str, value: Value, base: Path, *, check_files: bool) -> ModelSp
         timeout_s=keys["timeout_s"].number(0.001, DAY_S) if "timeout_s" in keys else default.timeout_s,
         max_queue=keys["max_queue"].integer(0, 1_000_000) if "max_queue" in keys else default.max_queue,
         hold_s=keys["hold_s"].number(0, DAY_S) if "hold_s" in keys else default.hold_s,
-        isolation=_isolation(keys["isolation"]) if "isolation" in keys else default.isolation,
+        isolation=_isolation(keys) if "isolation" in keys else default.isolation,
     )
 
 
-def _isolation(value: Value) -> Isolation:
-    return Isolation(value.choice(tuple(Isolation)))
+def _isolation(keys: dict[str, Value]) -> Isolation:
+    isolation = Isolation(keys["isolation"].choice(tuple(Isolation)))
+    if isolation is Isolation.INLINE and "command" in keys:
+        raise keys["isolation"].fail("inline is not for a command", f"give {Isolation.AUTO} or {Isolation.PROCESS}")
+    return isolation
 
 
 def _uri(value: Value, base: Path, *, check_files: bool) -> str:
@@ -219,7 +224,7 @@ def _machine(value: Value) -> MachineSpec:
     )
 
 
-def _serving(value: Value, base: Path) -> ServingSpec:
+def _serving(value: Value, base: Path, *, check_files: bool) -> ServingSpec:
     keys = value.section(("host", "port", "admin_port", "grpc_port", "allowed_hosts", "api_keys", "tls"))
     default = ServingSpec()
     port = keys["port"].integer(0, 65535) if "port" in keys else default.port
@@ -235,19 +240,31 @@ def _serving(value: Value, base: Path) -> ServingSpec:
         host=keys["host"].text("give an address such as 127.0.0.1") if "host" in keys else default.host,
         port=port,
         admin_port=admin_port,
-        allowed_hosts=tuple(host.text("give a host name") for host in hosts),
-        api_keys=_file(keys["api_keys"], base) if "api_keys" in keys else None,
-        tls=_tls(keys["tls"], base) if "tls" in keys else None,
+        allowed_hosts=tuple(_host(host) for host in hosts),
+        api_keys=_file(keys["api_keys"], base, check_files=check_files) if "api_keys" in keys else None,
+        tls=_tls(keys["tls"], base, check_files=check_files) if "tls" in keys else None,
         grpc_port=grpc_port,
     )
 
 
-def _tls(value: Value, base: Path) -> TlsFiles:
+def _host(value: Value) -> str:
+    host = value.text("give a host name")
+    if not HOST.fullmatch(host):
+        raise value.fail(f"{host!r} is no host name", "give a name such as models.example.org, without scheme and port")
+    return host
+
+
+def _tls(value: Value, base: Path, *, check_files: bool) -> TlsFiles:
     keys = value.section(("cert", "key"))
     if len(keys) != 2:
         raise value.fail("needs both cert and key", "give two PEM files")
-    return TlsFiles(cert=_file(keys["cert"], base), key=_file(keys["key"], base))
+    cert, key = (_file(keys[name], base, check_files=check_files) for name in ("cert", "key"))
+    return TlsFiles(cert=cert, key=key)
 
 
-def _file(value: Value, base: Path) -> str:
-    return str((base / value.text("give a file")).absolute())
+def _file(value: Value, base: Path, *, check_files: bool) -> str:
+    text = value.text("give a file")
+    path = (base / text).absolute()
+    if check_files and not path.is_file():
+        raise value.fail(f"{text} is no file", f"relative paths start from {base}")
+    return str(path)

@@ -82,6 +82,8 @@ class Value:
             raise self.fail(str(error)) from error
         if size <= 0:
             raise self.fail("is zero", "write a size such as 4GiB")
+        if word[-1].isdigit():
+            raise self.fail(f"{word} has no unit", "write a size such as 4GiB")
         return size
 
     def flag(self) -> bool:

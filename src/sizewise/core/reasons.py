@@ -62,6 +62,8 @@ SENTENCES: Mapping[str, str] = {
     "settled": "shares a process since there were many small replicas, and stays",
     "few": "a process of its own: there are at most {most} small replicas",
     "isolation": "a process of its own: isolation is {isolation}",
+    "inline": "inside the gateway: isolation is inline",
+    "not_inline": "a process of its own: {why}",
     "alone": "a process of its own since {why}",
     "code": "a process of its own: its file is a program ({runtime})",
     "large": "a process of its own: {bytes} is more than the {most_bytes} of a small model",

@@ -8,6 +8,7 @@ from typing import cast
 
 from sizewise.core.budget import replica_bytes
 from sizewise.core.fleet import FleetView, Isolation, ModelView, Reason, ReplicaState
+from sizewise.core.inline import why_not_inline
 from sizewise.core.profiles import Memory, ModelFacts, ModelProfile, Source
 from sizewise.core.reasons import because
 from sizewise.core.units import KIB, MIB
@@ -72,6 +73,9 @@ def hosted_profile(profile: ModelProfile) -> ModelProfile:
 def why_alone(model: ModelView) -> Reason | None:
     """Why a model has processes of its own however many there are; None when it may share."""
     profile = model.profile
+    if model.isolation is Isolation.INLINE:
+        why = why_not_inline(profile.facts.runtime, profile)
+        return because("inline") if why is None else because("not_inline", why=why)
     if model.isolation is not Isolation.AUTO:
         return because("isolation", isolation=str(model.isolation))
     if model.alone is not None:

@@ -130,6 +130,11 @@ def test_the_annotated_example_names_every_key() -> None:
         pytest.param("serving: {port: 70000}", "serving.port: 70000 is out of range", id="port"),
         pytest.param("serving:\n  port: 1\n  admin_port: 1", "3: serving.admin_port: port and admin_port", id="ports"),
         pytest.param("serving: {allowed_hosts: x}", "serving.allowed_hosts: is text: give a list", id="hosts"),
+        pytest.param(
+            "serving: {allowed_hosts: ['http://a:80/']}", "'http://a:80/' is no host name: give a name", id="an address"
+        ),
+        pytest.param("models: {a: {command: [x], isolation: inline}}", "inline is not for a command", id="inline"),
+        pytest.param("machine: {memory: 4}", "machine.memory: 4 has no unit: write a size such as 4GiB", id="unit"),
         pytest.param("project: Shop Nr 1", "project: 'Shop Nr 1' is no name", id="project"),
     ],
 )
@@ -145,6 +150,14 @@ def test_mistakes_name_line_key_and_what_is_allowed(text: str, said: str) -> Non
 def test_a_missing_file_is_named_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"2: models\.a\.uri: gone\.onnx does not exist: relative paths start from"):
         parse_spec("models:\n  a: {uri: gone.onnx}", file="s.yaml", base=tmp_path)
+
+
+@pytest.mark.parametrize("key", ["api_keys: gone", "tls: {cert: gone, key: gone}"])
+def test_a_missing_file_of_serving_is_named_with_its_line(key: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        SpecError, match=r"2: serving\.(api_keys|tls\.cert): gone is no file: relative paths start from"
+    ):
+        parse_spec(f"serving:\n  {key}", file="s.yaml", base=tmp_path)
 
 
 def test_aliases_cost_no_more_than_they_are_long() -> None:
