@@ -104,11 +104,17 @@ def load(request: LoadRequest, *, shared: bool = False) -> Loaded:
     base_bytes = rss_anon_bytes()
     read_bytes = disk_read_bytes()
     began_s = time.perf_counter()
-    may_map = fetch(request.files.folders[-1]) >= MAPPED_FROM_BYTES and not shared
+    form = request.files.form
+    # Looking costs what asking the kernel for pages that it has costs: one of them will do
+    read = form is not None and in_memory(form.path.iterdir()) >= READ_SHARE
+    may_map = read or (fetch(request.files.folders[-1]) >= MAPPED_FROM_BYTES and not shared)
     fetched_s = time.perf_counter()
     model, request = _opened(request)
     loaded_s = time.perf_counter()
-    problem = None if _has_answered(request) else warm_up(model)
+    # A form has answered when it was made. Going through all that it maps is what the first request does anyway: to do
+    # it before as well would double the time until that is answered, unless there is a disk to wait for
+    formed = read and request.files.form is not None and not request.self_check
+    problem = None if formed else warm_up(model)
     warm_s = time.perf_counter()
     if problem and request.self_check:
         raise ModelFileError(request.files.entry, f"self-check: {problem}", "load it without self_check to look at it")
@@ -150,13 +156,6 @@ def _opened(request: LoadRequest) -> tuple[LoadedModel, LoadRequest]:
             log.warning("form %s of %s cannot be opened: %s", form.name, request.target, one_line(error))
     plain = replace(request, files=replace(request.files, form=None))
     return runtime.load(plain.files), plain
-
-
-def _has_answered(request: LoadRequest) -> bool:
-    """A form did when it was made. Going through all that it maps is what the first request does anyway: to do it
-    before as well would double the time until that is answered, unless there is a disk to wait for."""
-    form = request.files.form
-    return form is not None and not request.self_check and in_memory(form.path.iterdir()) >= READ_SHARE
 
 
 def _json(spec: TensorSpec) -> dict[str, Any]:
