@@ -120,8 +120,9 @@ def _candidate(model: ModelView, view: FleetView, *, loading: bool, charged: boo
     size = max(model.profile.facts.disk_bytes, model.warm_bytes)
     beside = max(0, size - mapped_bytes(model, model.version))
     gain_s = max(0.0, model.profile.reload_s - model.profile.load.total_s)
-    # Whoever loads must not lose what it reads, and nothing is let go on observations that cannot be believed
-    at_any_price = loading or distrust(model, view) is not None
+    # Whoever loads must not lose what it reads, and what is held is not let go on observations that cannot be believed
+    held = model.warm_version == model.version
+    at_any_price = loading or (held and distrust(model, view) is not None)
     return _Candidate(
         model=model,
         size_bytes=size,

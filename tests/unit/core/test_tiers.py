@@ -47,6 +47,11 @@ def decided(*models: ModelView, **on: Any) -> FleetDecision:
         pytest.param(large("m", replicas=(replica("a"),)), True, "released", id="the last replica goes: taken up"),
         pytest.param(
             large("m", replicas=(replica("a", ReplicaState.DRAINING),)), True, "held_warm", id="it drains: taken up"),
+        pytest.param(
+            large("m", asked(idle_s=7200.0, observed_at_s=NOW_S - 9), replicas=(replica("a", ReplicaState.DRAINING),)),
+            False, "stale", id="on old observations nothing new is taken up"),
+        pytest.param(
+            held("m", asked(idle_s=7200.0, observed_at_s=NOW_S - 9)), True, "stale", id="and nothing let go"),
         pytest.param(held("m"), True, "held_warm", id="held, and worth it still"),
         pytest.param(held("m", asked(idle_s=3600.0)), False, "warm_released", id="longer than it is worth"),
         pytest.param(held("m", asked(idle_s=math.inf)), True, "held_warm", id="after a restart: since it is held"),
