@@ -35,7 +35,8 @@ SEED = 7
 SMALLEST_BYTES, LARGEST_BYTES = 10_000, 1_000_000
 INPUTS, OUTPUTS = 32, 8
 LOAD_PER_S = 200
-CONNECTIONS = 64
+CONNECTIONS = 1000
+"""As many as models: requests that wait for one that wakes must not hold back those for others."""
 SETTLED_S = 60.0
 MIB = 2**20
 BODY = json.dumps(

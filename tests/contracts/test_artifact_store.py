@@ -45,6 +45,16 @@ def test_the_same_content_is_stored_once(make_store: MakeStore, model: Path) -> 
     assert len(store.sizes()) == 1
 
 
+def test_a_store_that_is_opened_again_knows_its_sizes(make_store: MakeStore, model: Path) -> None:
+    artifact = make_store().put(model, FILES, model="m")
+    again = make_store()
+    assert again.sizes() == {artifact.hash: 1005}
+    again.remove(artifact.hash)
+    assert again.sizes() == {}
+    again.put(model, FILES, model="m")
+    assert again.sizes() == {artifact.hash: 1005}
+
+
 def test_names_are_part_of_the_content(make_store: MakeStore, model: Path) -> None:
     store = make_store()
     first = store.put(model, ("m.onnx",), model="m")

@@ -8,16 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from sizewise.core.fleet import ReplicaState
 from sizewise.protocols.backend import ReplicaObserved, ReplicaSpec, Snapshot, StartReplica, StopReplica
 from sizewise.protocols.control import run_dir
-from sizewise.protocols.execution import ExecutionJournal, record_of
+from sizewise.protocols.execution import ExecutionJournal, executing, record_of
 from tests.e2e.plane import Plane, by_id, is_ready, publish
 
 HOST = "beef"
 MODELS = ("a", "b", "c", "d")
+LONG = 100_000.0
+"""Products of matrices: minutes."""
 
 
 @pytest.fixture
@@ -47,6 +51,44 @@ async def doubled(plane: Plane, model: str, value: float = 1.5) -> list[float]:
 
 def settled(seen: Snapshot, models: Sequence[str], old: int | None) -> bool:
     return all(is_ready(seen, f"{m}-1") and by_id(seen)[f"{m}-1"].pid != old for m in models)
+
+
+def as_slow_as_asked() -> onnx.ModelProto:
+    """y = 2 x, after as many products of matrices as the first number says: some milliseconds each."""
+    size = 512
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["goes"]), helper.make_node("MatMul", ["m", "m"], ["product"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("m", TensorProto.FLOAT, [size, size]),
+        ],
+        [
+            helper.make_tensor_value_info("goes", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("product", TensorProto.FLOAT, [size, size]),
+        ],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["times"], to=TensorProto.INT64),
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        helper.make_node("Loop", ["times", "yes", "zeros"], ["end"], body=body),
+        helper.make_node("ReduceMax", ["end"], ["nothing"], keepdims=0),
+        helper.make_node("Add", ["x", "x"], ["twice"]),
+        helper.make_node("Add", ["twice", "nothing"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "slow",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 4])],
+        [
+            helper.make_tensor("shape", TensorProto.INT64, [2], [size, size]),
+            helper.make_tensor("yes", TensorProto.BOOL, [], [True]),
+        ],
+    )
+    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)])
 
 
 async def test_they_share_one_process_and_all_answer(plane: Plane) -> None:
@@ -96,6 +138,24 @@ async def test_what_was_executing_restarts_alone(plane: Plane) -> None:
     assert seen["b-1"].pid not in {each.pid for each in others}
     for model in MODELS:
         assert await doubled(plane, model) == [3.0] * 4
+
+
+async def test_a_crash_in_a_call_is_blamed_on_whoever_was_called(plane: Plane) -> None:
+    slow = hosted(plane, "slow")
+    onnx.save(as_slow_as_asked(), str(Path(slow.path) / slow.entry))
+    await plane.backend.apply([publish("slow"), StartReplica(spec=slow)])
+    pid = (await plane.ready("slow-1"))["slow-1"].pid or 0
+    assert (await serve(plane, ("a", "b")))["a-1"].pid == pid
+    journal = run_dir(plane.state_dir.resolve()) / f"h-{HOST}.journal"
+    asking = asyncio.ensure_future(doubled(plane, "slow", LONG))
+    await plane.until(lambda _: executing(journal) == "slow@1")
+    waiting = asyncio.ensure_future(doubled(plane, "a"))
+    os.kill(pid, signal.SIGSEGV)
+    asking.cancel()  # nobody waits for its second try
+    assert await waiting == [3.0] * 4, "what waited behind it is answered by the next process"
+    seen = by_id(await plane.until(lambda seen: settled(seen, ("a", "b", "slow"), pid)))
+    assert (seen["slow-1"].culprit, seen["slow-1"].host, seen["slow-1"].last_exit) == (True, "", "signal 11")
+    assert {(seen[f"{m}-1"].culprit, seen[f"{m}-1"].host, seen[f"{m}-1"].restarts) for m in "ab"} == {(False, HOST, 0)}
 
 
 async def test_a_model_that_does_not_load_hurts_nobody(plane: Plane) -> None:

@@ -101,6 +101,8 @@ def _reason(model: Answer) -> str:
     elif rollout is not None and rollout["state"] == "failed":
         words.append(f"version {rollout['version']} was given up: {rollout['detail']}")
     words.append(not_inline(model))
+    if hosts := model.get("hosts"):
+        words.append(f"in a shared process ({', '.join(hosts)})")
     return "; ".join(word for word in words if word)
 
 

@@ -143,6 +143,15 @@ def rendered(view: Any, width: int) -> list[str]:
     return captured.get().splitlines()
 
 
+def test_a_model_that_shares_a_process_says_so() -> None:
+    def shown(**more: Any) -> str:
+        lines = rendered(status_view({"models": [model(**more)], "machine": MACHINE}, width=100), 100)
+        return " ".join(" ".join(lines).split())
+
+    assert "in a shared process (beef)" in shown(hosts=["beef"])
+    assert "shared process" not in shown(hosts=[])
+
+
 def test_a_model_that_may_not_run_inside_the_gateway_says_why() -> None:
     why = "its call takes 140 us, and 100 is the most"
     refused = rendered(status_view({"models": [model(inline_refused=why)], "machine": MACHINE}, width=100), 100)
