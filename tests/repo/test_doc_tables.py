@@ -57,6 +57,7 @@ def test_defaults_of_the_spec() -> None:
         "models.NAME.max_queue": model.max_queue,
         "models.NAME.hold_s": model.hold_s,
         "models.NAME.isolation": model.isolation,
+        "models.NAME.load_ready": str(model.load_ready).lower(),
         "models.NAME.ready.path": command.ready_path,
         "models.NAME.ready.timeout_s": command.ready_timeout_s,
         **{f"models.NAME.scaling.{key}": getattr(scaling, key) for key in ("min_replicas", "max_replicas", "priority")},

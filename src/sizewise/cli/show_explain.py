@@ -58,6 +58,8 @@ def _headline(model: Answer) -> "RenderableType":
         parts.append(f"{shared}{model['host_reason']}")
     if why := not_inline(model):
         parts.append(why)
+    if model.get("form"):
+        parts.append(model["form"])
     if model.get("last_exit"):
         parts.append(f"last exit {model['last_exit']}")
     return Text.assemble((model["name"], "bold"), "  ", ", ".join(parts))

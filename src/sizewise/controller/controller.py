@@ -228,6 +228,9 @@ class Controller:
     def disk_used_bytes(self) -> int:
         return self._housekeeper.disk_used_bytes
 
+    def form_note(self, version: VersionRecord) -> str | None:
+        return self._housekeeper.form_note(version.hash)
+
     def profile(self, version: VersionRecord) -> ModelProfile:
         return self.profiles[version.hash]
 

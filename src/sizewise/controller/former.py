@@ -14,8 +14,9 @@ import orjson
 from sizewise.controller.forming import FormJob
 from sizewise.controller.forms import FormStore
 from sizewise.controller.records import VersionRecord
-from sizewise.core.forms import Form, Wish, wanted
+from sizewise.core.forms import ONNX, Form, Wish, wanted
 from sizewise.core.profiles import ModelProfile
+from sizewise.core.units import MIB
 from sizewise.protocols.errors import ModelFileError, SizewiseError
 from sizewise.protocols.serde import dumps
 from sizewise.runtimes.forms import KINDS, key_of
@@ -28,7 +29,9 @@ LOOK_S = 0.2
 """Between looks at the memory of the process that makes a form."""
 MEMORY_PER_BYTE = 2.5
 """Private memory that making a form takes for each byte of weights: the model loaded whole, and what is packed."""
-MEMORY_FLOOR_BYTES = 200 * 1024**2
+MEMORY_FLOOR_BYTES = 200 * MIB
+CONVERT_PER_BYTE, CONVERT_FLOOR_BYTES = 60.0, 500 * MIB
+"""Of converting to another runtime: both runtimes and the converter, and graphs as lists of Python numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +50,8 @@ class Former:
         self.store = store
         self._state_dir = state_dir
         self._task: asyncio.Task[None] | None = None
-        self._failed: set[tuple[str, str]] = set()
-        """(hash, key): it would fail again."""
+        self._failed: dict[tuple[str, str], str] = {}
+        """By (hash, key) why: it would fail again."""
 
     @property
     def busy(self) -> bool:
@@ -75,6 +78,10 @@ class Former:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
+    def why_not(self, content_hash: str) -> str | None:
+        """Why a form that was wanted cannot be had."""
+        return next((why for (failed, _), why in self._failed.items() if failed == content_hash), None)
+
     def keys(self) -> frozenset[str]:
         """Of forms that can be opened here and now."""
         return frozenset(key_of(name) for name, kind in KINDS.items() if kind.installed)
@@ -89,7 +96,7 @@ class Former:
         # A packed form serves where a mapped one would do: what lies there already costs nothing but disk
         if have is not None and (have.key == key or have.key == key_of(have.name)):
             return None
-        if need_bytes(version) > room.memory_bytes or (version.hash, key) in self._failed:
+        if need_bytes(version, wish.name) > room.memory_bytes or (version.hash, key) in self._failed:
             return None
         return wish, key
 
@@ -105,19 +112,20 @@ class Former:
             state_dir=str(self._state_dir),
         )
         try:
-            entry = await _run(job, memory_bytes=need_bytes(version))
+            entry = await _run(job, memory_bytes=need_bytes(version, wish.name))
             form = Form(name=wish.name, key=key, runtime=KINDS[wish.name].runtime, path="", entry=entry, disk_bytes=0)
             await asyncio.to_thread(self.store.commit, folder, version.hash, form)
             log.info("form %s of %s is there", wish.name, model)
         except (SizewiseError, OSError) as error:
             log.warning("form %s of %s cannot be had, it is served as it is: %s", wish.name, model, error)
-            self._failed.add((version.hash, key))
+            self._failed[version.hash, key] = str(error)
         finally:
             await asyncio.to_thread(self.store.abandon, folder)
 
 
-def need_bytes(version: VersionRecord) -> int:
-    return MEMORY_FLOOR_BYTES + round(MEMORY_PER_BYTE * version.facts.weights_bytes)
+def need_bytes(version: VersionRecord, form: str) -> int:
+    floor, per_byte = (CONVERT_FLOOR_BYTES, CONVERT_PER_BYTE) if form == ONNX else (MEMORY_FLOOR_BYTES, MEMORY_PER_BYTE)
+    return floor + round(per_byte * version.facts.weights_bytes)
 
 
 async def _run(job: FormJob, *, memory_bytes: int) -> str:

@@ -56,7 +56,7 @@ class FormStore:
     def commit(self, folder: Path, content_hash: str, form: Form) -> Form:
         """Take what was written in ``folder`` as ``form``; other forms of the artifact go. Raises OSError."""
         final = self.root / content_hash / form.key
-        form = replace(form, path=str(final), disk_bytes=tree_bytes(folder))
+        form = replace(form, path=str(final), disk_bytes=tree_bytes(folder), files=_files(folder))
         (folder / ABOUT).write_bytes(dumps(form))
         seal(folder)
         sync(folder)
@@ -120,5 +120,9 @@ class FormStore:
             return  # swept
         if form.key == folder.name and (folder / form.entry).is_file():
             known = self._forms.get(folder.parent.name, {})
-            moved = replace(form, path=str(folder))
+            moved = replace(form, path=str(folder), files=_files(folder))
             self._forms = {**self._forms, folder.parent.name: {**known, form.key: moved}}
+
+
+def _files(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.name for path in folder.iterdir() if path.name != ABOUT))

@@ -42,14 +42,17 @@ class Housekeeper:
         self._since_s = since_s
         self._snapshot = Snapshot(at_s=since_s)
         self._profiles: MutableMapping[str, ModelProfile] = {}
-        self._collected: set[str] | None = None
-        """Artifacts that were referenced when garbage was last collected."""
+        self._collected: tuple[set[str], set[str]] | None = None
+        """Artifacts that were referenced, and those that may have no form, when garbage was last collected."""
+        self._plain: set[str] = set()
+        """Artifacts that a model is to be served from as they were deployed."""
         self._idle = IdleProfiler(self._measure, self._measured)
 
     async def tidy(
         self, snapshot: Snapshot, ledger: Ledger, profiles: MutableMapping[str, ModelProfile], *, now_s: float
     ) -> None:
         self._snapshot, self._profiles = snapshot, profiles
+        self._plain = {v.hash for record in self._registry if not record.wants.load_ready for v in record.versions}
         unmeasured = [
             record
             for record in self._registry
@@ -59,7 +62,7 @@ class Housekeeper:
         # A form is weighed once it is there: what would be measured now would not be what runs then
         idle = self._is_idle(ledger, now_s) and not forming
         await self._idle.look(idle=idle, unmeasured=unmeasured, known=self._registry.find)
-        if self._registry.hashes() != self._collected:
+        if (self._registry.hashes(), self._plain) != self._collected:
             await self._collect()
 
     @property
@@ -77,7 +80,16 @@ class Housekeeper:
 
     def form_of(self, content_hash: str) -> Form | None:
         """The load-ready form of an artifact that replicas open."""
-        return self._former.store.find(content_hash) if self._former is not None else None
+        if self._former is None or content_hash in self._plain:
+            return None
+        return self._former.store.find(content_hash)
+
+    def form_note(self, content_hash: str) -> str | None:
+        """What it is opened from, or why it is not; None where there is nothing to say."""
+        if (form := self.form_of(content_hash)) is not None:
+            return f"load-ready form {form.name}"
+        why = self._former.why_not(content_hash) if self._former is not None else None
+        return None if why is None else f"no load-ready form: {why}"
 
     async def _form(self) -> bool:
         """See to the load-ready forms of what is deployed; whether one is being made."""
@@ -91,7 +103,7 @@ class Housekeeper:
         loading = any(r.state in LOADING for r in self._snapshot.replicas)
         room = Room(disk_bytes=self._budget.disk_bytes - self.disk_used_bytes, memory_bytes=self._free_memory_bytes())
         if self._collected is not None and not loading:
-            await self._former.look(versions, self._profiles, room)
+            await self._former.look([v for v in versions if v[1].hash not in self._plain], self._profiles, room)
         return self._former.busy
 
     async def _collect(self) -> None:
@@ -99,7 +111,7 @@ class Housekeeper:
         async with self._registry.collecting() as may:
             if not may:
                 return
-            needed = self._registry.hashes()
+            needed, plain = self._registry.hashes(), set(self._plain)
             in_use = {replica.version for replica in self._snapshot.replicas}
             in_use |= {held.version for held in self._snapshot.warm}
             stored = await asyncio.to_thread(self._store.sizes)
@@ -109,9 +121,9 @@ class Housekeeper:
                 await asyncio.to_thread(self._store.remove, content_hash)
             self._artifact_bytes = sum(size for h, size in stored.items() if h not in removed)
             if self._former is not None:
-                await asyncio.to_thread(self._former.store.sweep, needed, self._former.keys())
+                await asyncio.to_thread(self._former.store.sweep, needed - plain, self._former.keys())
             # What is still open is looked at again at the next tick.
-            self._collected = needed if removed == garbage else None
+            self._collected = (needed, plain) if removed == garbage else None
             for gone in self._profiles.keys() - needed:
                 del self._profiles[gone]
 

@@ -165,14 +165,16 @@ def _warm(
     snapshot: Snapshot, decisions: Mapping[str, ModelDecision], around: Surroundings
 ) -> tuple[list[Action], list[Action]]:
     """What is to be held, and what no longer."""
-    held = {each.model: each.version for each in snapshot.warm}
+    held = {each.model: (each.version, each.path) for each in snapshot.warm}
     wanted = {name for name, decided in decisions.items() if decided.hold_warm}
     holds: list[Action] = []
     for name in sorted(wanted):
         serving = around.records[name].serving
-        if held.get(name) != serving.version and serving.path:
-            files = serving.facts.files
-            holds.append(HoldWarm(model=name, version=serving.version, path=serving.path, files=files))
+        form = around.form_of(serving.hash)  # what the next load reads
+        path = form.path if form is not None else serving.path
+        if held.get(name) != (serving.version, path) and serving.path:
+            files = form.files if form is not None else serving.facts.files
+            holds.append(HoldWarm(model=name, version=serving.version, path=path, files=files))
     return holds, [ReleaseWarm(model=name) for name in sorted(held.keys() - wanted)]
 
 
@@ -238,15 +240,16 @@ def replica_spec(
         if version.hash in around.unmeasured:
             fewest, most = UNMEASURED_ROWS
             batch = max(batch, fewest, min(most, int(UNMEASURED_S / max(profile.curve.p50_s(1), 1e-9))))
-    inline = runs_inline(record.wants.isolation, version.facts.runtime, profile)
     form = _form_of(version, profile, around)
     # What another runtime opens is a model of its own; what the same one opens is a better way to the same model.
     other = form if form is not None and form.runtime != version.facts.runtime else None
+    runtime = other.runtime if other else version.facts.runtime
+    inline = runs_inline(record.wants.isolation, runtime, profile)
     return ReplicaSpec(
         replica_id="",
         model=record.name,
         version=version.version,
-        runtime=other.runtime if other else version.facts.runtime or "",
+        runtime=runtime or "",
         path=other.path if other else version.path,
         entry=other.entry if other else version.facts.entry,
         form=None if other or inline else form,

@@ -102,6 +102,8 @@ class ModelStatus:
     """Why it does not run inside the gateway although its owner allows it; None where it does, or nobody asked."""
     host_reason: str | None = None
     """Why its replicas share processes, or do not; None while it has none."""
+    form: str | None = None
+    """The load-ready form that it is opened from, or why there is none; None where none is wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

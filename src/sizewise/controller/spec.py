@@ -29,6 +29,7 @@ MODEL_KEYS = (
     "max_queue",
     "hold_s",
     "isolation",
+    "load_ready",
 )
 MAX_REPLICAS = 1000
 DAY_S = 86400.0
@@ -54,6 +55,8 @@ class ModelSpec:
     """How long a request may wait for a model to wake; 0 answers 503 at once."""
     isolation: Isolation = Isolation.AUTO
     """Whether the model may share a process with others; ``auto`` leaves it to the decision."""
+    load_ready: bool = True
+    """Whether it may be opened from a load-ready form, whose answers may differ in the last digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +159,7 @@ def _model(name: str, value: Value, base: Path, *, check_files: bool) -> ModelSp
         max_queue=keys["max_queue"].integer(0, 1_000_000) if "max_queue" in keys else default.max_queue,
         hold_s=keys["hold_s"].number(0, DAY_S) if "hold_s" in keys else default.hold_s,
         isolation=_isolation(keys) if "isolation" in keys else default.isolation,
+        load_ready=keys["load_ready"].flag() if "load_ready" in keys else default.load_ready,
     )
 
 

@@ -110,6 +110,7 @@ def model_status(controller: "Controller", record: ModelRecord, *, now_s: float,
         inline_refused=_inline_refused(record, profile, own),
         hosts=tuple(sorted({r.host for r in own if r.host})),
         host_reason=render(shares) if (shares := controller.company.reasons.get(record.name)) else None,
+        form=controller.form_note(serving),
     )
 
 

@@ -52,7 +52,10 @@ def view_of(snapshot: Snapshot, records: Iterable[ModelRecord], around: Surround
         warmth=budget.warmth,
     )
     models = tuple(_model_view(snapshot, record, around, now_s=now_s) for record in records)
-    hosts = tuple(HostView(host=h.host, memory_bytes=h.memory_bytes, unexplained=h.unexplained) for h in snapshot.hosts)
+    hosts = tuple(
+        HostView(host=h.host, runtime=h.runtime, memory_bytes=h.memory_bytes, unexplained=h.unexplained)
+        for h in snapshot.hosts
+    )
     return FleetView(now_s=now_s, machine=machine, models=models, hosts=hosts, state=around.ledger.fleet_state)
 
 

@@ -12,7 +12,7 @@ import orjson
 from sizewise import formats
 from sizewise.controller.forms import FormStore
 from sizewise.controller.records import ModelRecord, VersionRecord
-from sizewise.core.forms import Form
+from sizewise.core.forms import Form, as_opened
 from sizewise.core.profiles import ModelFacts, ModelProfile
 from sizewise.core.slo import Slo
 from sizewise.profiling.estimate import estimate
@@ -55,7 +55,7 @@ class FileWeigher:
         known = self._kept(version.hash, form) if version.path else None
         if known is not None and _processor(known.machine) == _processor(self._bench.machine):
             return known
-        return replace(estimate(version.facts), form=form.key if form else "")
+        return replace(estimate(as_opened(version.facts, form)), form=form.key if form else "")
 
     async def measure(self, record: ModelRecord, memory_bytes: int) -> ModelProfile:
         """In a process of its own, which ends with this call however it ends. Raises SizewiseError."""

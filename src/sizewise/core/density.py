@@ -220,7 +220,10 @@ class _Company:
             self._small[runtime] = self._small.get(runtime, 0) + (not replica.replaces)
         if not replica.host:
             return
-        host = self._hosts.setdefault(replica.host, _Host(replica.host, self._runtime(model.name)))
+        # The next replica of a model may be of another runtime than this one: then a load-ready form was made
+        seen = self._seen.get(replica.host)
+        runtime = (seen.runtime if seen else "") or self._runtime(model.name)
+        host = self._hosts.setdefault(replica.host, _Host(replica.host, runtime))
         # One that leaves may be there still: its model does not come back to this process before it has gone
         host.models.add(model.name)
         host.bytes += replica.memory_bytes or hosted_bytes(model.profile)

@@ -149,6 +149,7 @@ class HostView:
     """A process that replicas share."""
 
     host: str
+    runtime: str = ""
     memory_bytes: int = 0
     """Private bytes, those of its replicas included."""
     unexplained: int = 0

@@ -5,21 +5,30 @@ A form is made from an artifact and can be made again at any time, so nothing is
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sizewise.core.profiles import LatencyCurve, ModelFacts, ModelProfile, Stage
-from sizewise.core.units import MIB
+from sizewise.core.units import KIB, MIB
 
 MAPPED = "mapped"
 """ONNX: optimized ahead, its weights in a file that is mapped. One stage: weights as they are, not pre-packed."""
 PACKED = "packed"
 """The same, and beside each weight its pre-packed copy: a second stage opens on those."""
 
+ONNX = "onnx"
+"""scikit-learn: the same model as an ONNX file, run without scikit-learn and the 100 MB that come with it."""
+
 FORM_FROM_BYTES = 16 * MIB
 """Models with less weight load within about ten milliseconds as they are."""
 PACKED_PER_BYTE = 2.0
 """Bytes on disk of a packed form for each byte of weights: the weights and their copy. Convolutions have less, because
 their weights are laid out anew by the optimizer and not packed."""
+ONNX_PER_BYTE = 4.0
+"""Bytes of an ONNX file for each byte of a scikit-learn model's weights: 0.6 for forests, 4 for small estimators."""
+ONNX_FLOOR_BYTES = 64 * KIB
+"""A file of a few weights is mostly their names."""
+ONNX_TO_BYTES = 64 * MIB
+"""Converting takes about a second for each MB of trees, and their ten-fold in memory: larger ones stay as they are."""
 LEAST_GAIN = 1.05
 """A second stage that is not this much faster at any batch in use is not worth opening: that is within the noise."""
 
@@ -38,6 +47,8 @@ class Form:
     entry: str
     """File in it that the runtime opens."""
     disk_bytes: int
+    files: tuple[str, ...] = ()
+    """All that are read to open it, relative to its folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +74,11 @@ def wanted(facts: ModelFacts, profile: ModelProfile, *, room_bytes: int) -> Wish
     """The form of a model that is worth making, or keeping, within ``room_bytes`` of disk.
 
     With two stages unless they were measured and the second does not pay; with one where the disk has no room for
-    both. Small models and other formats need none.
+    both. Small ones load in no time as they are; of scikit-learn also those gain, by the process that they need.
     """
+    if facts.runtime == "sklearn":
+        wish = Wish(name=ONNX, disk_bytes=ONNX_FLOOR_BYTES + round(ONNX_PER_BYTE * facts.weights_bytes))
+        return wish if facts.weights_bytes <= ONNX_TO_BYTES and wish.disk_bytes <= room_bytes else None
     if facts.runtime != "onnx" or facts.weights_bytes < FORM_FROM_BYTES:
         return None
     room = (
@@ -73,6 +87,26 @@ def wanted(facts: ModelFacts, profile: ModelProfile, *, room_bytes: int) -> Wish
     )
     choices = room if second_pays(profile) is not False else room[1:]
     return next((wish for wish in choices if wish.disk_bytes <= room_bytes), None)
+
+
+def as_opened(facts: ModelFacts, form: Form | None) -> ModelFacts:
+    """What the next load reads and what runs it, where ``form`` stands in for the model's own files.
+
+    Decisions weigh a model as what it runs; clients go on seeing what was deployed.
+    """
+    if form is None:
+        return facts
+    if form.runtime == facts.runtime:
+        return replace(facts, disk_bytes=form.disk_bytes)  # the same weights, and perhaps their packed copies
+    return replace(
+        facts,
+        runtime=form.runtime,
+        entry=form.entry,
+        files=form.files,
+        disk_bytes=form.disk_bytes,
+        weight_bytes=(),
+        external_bytes=0,
+    )
 
 
 def second_pays(profile: ModelProfile) -> bool | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sizewise.core.forms import MAPPED, PACKED, Form, steady
+from sizewise.core.forms import MAPPED, PACKED, Form, as_opened, steady
 from sizewise.core.profiles import (
     BatchPoint,
     LatencyCurve,
@@ -82,6 +82,10 @@ def measure(
     ``slo`` decides how far the peak of memory counts: up to the best batch inside it. Raises ModelFileError when the
     model fails, hangs or dies, DoesNotFitError when it takes more memory than ``bench`` has, RuntimeMissingError.
     """
+    key, deployed = form.key if form else "", facts.runtime
+    facts = as_opened(facts, form)
+    if form is not None and form.runtime != deployed:
+        folder, form = Path(form.path), None  # a model of its own, of the runtime that opens it
     if facts.runtime is None or facts.runtime == "command":
         raise ModelFileError(facts.entry or str(folder), "cannot be measured: no runtime runs this format")
     runs: dict[str, _Run] = {}
@@ -93,7 +97,7 @@ def measure(
     )
     collect = _collector(runs, notes, on_progress or _silent)
     run_child(child, to_jsonable(_job(facts, folder, bench, form=form)), collect)
-    return replace(_profile(facts, bench, runs, notes=notes, slo=slo), form=form.key if form else "")
+    return replace(_profile(facts, bench, runs, notes=notes, slo=slo), form=key)
 
 
 def _job(facts: ModelFacts, folder: Path, bench: Bench, *, form: Form | None) -> Job:

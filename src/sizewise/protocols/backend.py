@@ -218,6 +218,8 @@ class WarmObserved:
     """In memory by now; it grows while they are being read."""
     since_s: float
     """Clock time at which holding them began."""
+    path: str = ""
+    """Folder that they lie in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -207,12 +207,13 @@ class FakeBackend:
 
     def _hold(self, action: HoldWarm) -> None:
         held = self.warm.get(action.model)
-        if held is None or held.version != action.version:
+        if held is None or (held.version, held.path) != (action.version, action.path):
             self.warm[action.model] = WarmObserved(
                 model=action.model,
                 version=action.version,
                 bytes=self._model_of(action.model).files_bytes,
                 since_s=self._clock.now_s(),
+                path=action.path,
             )
 
     def _changed(self, spec: ReplicaSpec, detail: str) -> None:

@@ -15,6 +15,7 @@ from sizewise.protocols.errors import ModelFileError, RuntimeMissingError
 from sizewise.protocols.oip import RequestError, Signature
 from sizewise.protocols.oip.arrays import Array
 from sizewise.runtimes.base import Arrays, LoadedModel, ModelFiles, asked, one_line, text_array
+from sizewise.runtimes.stand_in import REFUSALS, StandIn
 
 DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -76,13 +77,15 @@ def open_session(file: Path, options: Any) -> Any:
     return _ort().InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
-def _hosted(session: Any, files: ModelFiles) -> "OnnxModel":
+def _hosted(session: Any, files: ModelFiles) -> LoadedModel:
     signature = Signature(files.inputs or specs(session.get_inputs()), files.outputs or specs(session.get_outputs()))
     kinds = {spec.datatype for spec in signature.inputs + signature.outputs}
     if {"BF16", "BYTES"} <= kinds:
         problem = "has both BF16 and text tensors, which ONNX Runtime cannot take in one call"
         raise ModelFileError(files.entry, problem, "cast the BF16 ones to FP32 inside the model")
-    return Bfloat16Model(session, signature) if "BF16" in kinds else OnnxModel(session, signature)
+    model = Bfloat16Model(session, signature) if "BF16" in kinds else OnnxModel(session, signature)
+    refusals = session.get_modelmeta().custom_metadata_map.get(REFUSALS)
+    return model if refusals is None else StandIn(model, refusals)
 
 
 def session_options(files: ModelFiles) -> Any:

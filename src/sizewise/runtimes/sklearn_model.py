@@ -12,7 +12,7 @@ from sizewise.core.tensors import TensorSpec
 from sizewise.protocols.errors import RuntimeMissingError
 from sizewise.protocols.oip import RequestError, Signature
 from sizewise.protocols.oip.arrays import DATATYPES, Array
-from sizewise.runtimes.base import Arrays, LoadedModel, ModelFiles, asked, one_line, spec, text_array
+from sizewise.runtimes.base import Arrays, ModelFiles, asked, one_line, spec, text_array
 
 INPUT = "input"
 METHODS = ("predict", "predict_proba")
@@ -26,7 +26,7 @@ class SklearnRuntime:
         _skops()
         import sizewise.formats.trusted  # noqa: F401
 
-    def load(self, files: ModelFiles) -> LoadedModel:
+    def load(self, files: ModelFiles) -> "SklearnModel":
         skops = _skops()
         from sizewise.formats.trusted import SKLEARN_TRUSTED
 
@@ -49,7 +49,7 @@ class SklearnModel:
         threadpool_limits(limits=files.threads)
         one_job(estimator)
         self.signature = Signature(files.inputs or _inputs(estimator), files.outputs or _outputs(estimator), casts=True)
-        self._estimator = estimator
+        self.estimator = estimator
         self._text = any(item.datatype == "BYTES" for item in self.signature.inputs)
 
     def run(self, inputs: Arrays, outputs: tuple[str, ...]) -> dict[str, Array]:
@@ -57,7 +57,7 @@ class SklearnModel:
         try:
             data = text_array(table) if self._text else table
             names = asked(outputs, self.signature)
-            return {name: np.asarray(getattr(self._estimator, name)(data)) for name in names}
+            return {name: np.asarray(getattr(self.estimator, name)(data)) for name in names}
         except ValueError as error:
             # How scikit-learn refuses data, NaN for one; a UnicodeDecodeError is one as well
             raise RequestError(f"the model refuses this input: {one_line(error)}") from error

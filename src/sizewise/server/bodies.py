@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sizewise.controller.spec import ModelSpec, Spec, check_name, parse_spec
 from sizewise.protocols.errors import SpecError, UsageError
 
-_CARRIED = ("slo", "scaling", "timeout_s", "max_queue", "hold_s", "isolation")
+_CARRIED = ("slo", "scaling", "timeout_s", "max_queue", "hold_s", "isolation", "load_ready")
 """A deploy that does not name these leaves them as they are."""
 
 
@@ -31,6 +31,7 @@ class DeployBody(BaseModel):
     max_queue: int | None = None
     hold_s: float | None = None
     isolation: str | None = Field(None, description="auto, process or inline: may it share a process?")
+    load_ready: bool | None = Field(None, description="May it be opened from a load-ready form?")
     allow_code: bool = Field(False, description="The model is code and may run with the controller's rights.")
     proof: str | None = Field(None, description="Shows that the caller owns the state directory; needed for code.")
 

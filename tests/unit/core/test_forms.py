@@ -7,8 +7,11 @@ from hypothesis import strategies as st
 from sizewise.core.forms import (
     FORM_FROM_BYTES,
     MAPPED,
+    ONNX,
     PACKED,
+    Form,
     Wish,
+    as_opened,
     faster,
     form_key,
     second_pays,
@@ -17,7 +20,7 @@ from sizewise.core.forms import (
     wanted,
 )
 from sizewise.core.profiles import BatchPoint, LatencyCurve, LoadTime, Memory, ModelFacts, ModelProfile, Source, Stage
-from sizewise.core.units import GIB, MIB
+from sizewise.core.units import GIB, KIB, MIB
 
 
 def curve(*p50_s: float) -> LatencyCurve:
@@ -44,7 +47,10 @@ SLOWER_ALONE = (stage(MAPPED, 1.0, 3.0), stage(PACKED, 1.0, 1.5))
     ("weighed", "room_bytes", "wish"),
     [
         pytest.param(profile(FORM_FROM_BYTES - 1), 10 * GIB, None, id="small: loads in milliseconds as it is"),
-        pytest.param(profile(runtime="sklearn"), 10 * GIB, None, id="another format"),
+        pytest.param(profile(runtime="xgboost"), 10 * GIB, None, id="another format"),
+        pytest.param(profile(MIB, runtime="sklearn"), GIB, Wish(name=ONNX, disk_bytes=4 * MIB + 64 * KIB), id="tables"),
+        pytest.param(profile(MIB, runtime="sklearn"), 4 * MIB, None, id="tables: no room"),
+        pytest.param(profile(runtime="sklearn"), 10 * GIB, None, id="tables: too large to convert"),
         pytest.param(profile(), 2 * GIB, Wish(name=PACKED, disk_bytes=2 * GIB), id="not measured: both stages"),
         pytest.param(profile(), 2 * GIB - 1, Wish(name=MAPPED, disk_bytes=GIB), id="no room for two: one stage"),
         pytest.param(profile(), GIB - 1, None, id="no room at all"),
@@ -54,6 +60,26 @@ SLOWER_ALONE = (stage(MAPPED, 1.0, 3.0), stage(PACKED, 1.0, 1.5))
 )
 def test_wanted(weighed: ModelProfile, room_bytes: int, wish: Wish | None) -> None:
     assert wanted(weighed.facts, weighed, room_bytes=room_bytes) == wish
+
+
+def test_a_form_of_another_runtime_is_weighed_as_what_runs() -> None:
+    facts = ModelFacts(
+        format="skops", platform="p", runtime="sklearn", disk_bytes=9 * MIB, weight_bytes=(("FP64", 5 * MIB),)
+    )
+    form = Form(name=ONNX, key="k", runtime="onnx", path="/f", entry="e", disk_bytes=2 * MIB, files=("e",))
+    opened = as_opened(facts, form)
+    assert (opened.runtime, opened.entry, opened.files, opened.weights_bytes) == ("onnx", "e", ("e",), 2 * MIB)
+    assert (opened.format, opened.platform, opened.inputs) == (facts.format, facts.platform, facts.inputs)
+    assert as_opened(facts, None) is facts
+
+
+def test_a_form_of_the_same_runtime_has_the_same_weights() -> None:
+    facts = ModelFacts(
+        format="onnx", platform="p", runtime="onnx", disk_bytes=GIB, weight_bytes=(("FP32", GIB),), entry="m"
+    )
+    form = Form(name=PACKED, key="k", runtime="onnx", path="/f", entry="e", disk_bytes=2 * GIB, files=("e", "w"))
+    opened = as_opened(facts, form)
+    assert (opened.weights_bytes, opened.disk_bytes, opened.entry) == (GIB, 2 * GIB, "m")
 
 
 @pytest.mark.parametrize(

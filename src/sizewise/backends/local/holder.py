@@ -9,10 +9,12 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import math
 import mmap
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 SOCKET = "holder.sock"
 CHUNK_BYTES = 8 << 20
 """Mapped at once: a few milliseconds from a good disk, after which somebody else may be served first."""
+RESUME_S = 120.0
+"""A pause ends by itself after this: a keeper that died while it waited for a load says nothing more."""
 TOUCH_EVERY_S = 15.0
 """Pages that nobody touches are the first that the kernel, or the host of a virtual machine, takes back."""
 NICE = 10
@@ -37,8 +41,8 @@ PAGE_BYTES = mmap.PAGESIZE
 class Holding:
     """Files of one model, mapped; ``step`` by ``step`` brought into memory."""
 
-    def __init__(self, version: str, path: str, files: tuple[str, ...]) -> None:
-        self.version = version
+    def __init__(self, path: str, files: tuple[str, ...]) -> None:
+        self.path = path
         self.bytes = 0
         """In memory, as far as it has come in its first round."""
         self._maps = [each for each in (_mapped(Path(path) / name) for name in files) if each is not None]
@@ -73,7 +77,7 @@ class Holder:
     def __init__(self) -> None:
         self.held: dict[str, Holding] = {}
         self.ended = asyncio.Event()
-        self._paused = False
+        self._paused_until_s = -math.inf
         self._changed = asyncio.Event()
 
     async def handle(self, message: Message) -> Message | None:
@@ -84,17 +88,17 @@ class Holder:
             self.ended.set()
         elif op != "list":
             raise UnavailableError(f"{op!r} is not an operation of the holder")
-        return {"held": {model: {"version": h.version, "bytes": h.bytes} for model, h in self.held.items()}}
+        return {"held": {model: {"path": h.path, "bytes": h.bytes} for model, h in self.held.items()}}
 
     def keep(self, holds: dict[str, Message], *, paused: bool) -> None:
         """Hold these and nothing else; ``paused`` while somebody waits for a model to be read from the same disk."""
         for model in tuple(self.held):
-            if model not in holds or holds[model]["version"] != self.held[model].version:
+            if model not in holds or str(holds[model]["path"]) != self.held[model].path:
                 self.held.pop(model).close()
         for model, wanted in holds.items():
             if model not in self.held:
-                self.held[model] = Holding(str(wanted["version"]), str(wanted["path"]), tuple(wanted["files"]))
-        self._paused = paused
+                self.held[model] = Holding(str(wanted["path"]), tuple(wanted["files"]))
+        self._paused_until_s = time.monotonic() + RESUME_S if paused else -math.inf
         self._changed.set()
 
     async def work(self) -> None:
@@ -107,7 +111,7 @@ class Holder:
                 await asyncio.wait_for(self._changed.wait(), TOUCH_EVERY_S)
 
     async def _round(self, model: str, holding: Holding) -> None:
-        while not self._paused and self.held.get(model) is holding:
+        while time.monotonic() >= self._paused_until_s and self.held.get(model) is holding:
             try:
                 if not holding.step():
                     return

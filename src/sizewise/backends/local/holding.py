@@ -37,7 +37,7 @@ class HolderGuard:
         self._wanted: dict[str, HoldWarm] = {}
         self._since_s: dict[str, float] = {}
         self._bytes: dict[str, tuple[str, int]] = {}
-        """Version and bytes in memory, by model, as the holder said last."""
+        """Folder and bytes in memory, by model, as the holder said last."""
         self._paused = False
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -73,10 +73,16 @@ class HolderGuard:
     def observed(self) -> tuple[WarmObserved, ...]:
         found = []
         for model, order in self._wanted.items():
-            version, size = self._bytes.get(model, ("", 0))
-            held = size if version == order.version else 0
+            path, size = self._bytes.get(model, ("", 0))
+            held = size if path == order.path else 0
             found.append(
-                WarmObserved(model=model, version=order.version, bytes=held, since_s=self._since_s.get(model, 0.0))
+                WarmObserved(
+                    model=model,
+                    version=order.version,
+                    bytes=held,
+                    since_s=self._since_s.get(model, 0.0),
+                    path=order.path,
+                )
             )
         return tuple(found)
 
@@ -111,7 +117,7 @@ class HolderGuard:
             for model, order in self._wanted.items()
         }
         answer = await client.call("keep", holds=holds, paused=self._paused)
-        self._bytes = {model: (str(held["version"]), int(held["bytes"])) for model, held in answer["held"].items()}
+        self._bytes = {model: (str(held.get("path", "")), int(held["bytes"])) for model, held in answer["held"].items()}
 
     async def _wait(self) -> None:
         """For a change, for its end, or until it is time to look again; one that has had nothing to do is ended."""
