@@ -66,8 +66,7 @@ def model_status(controller: "Controller", record: ModelRecord, *, now_s: float,
     track, totals = controller.ledger.of(record.name), controller.counters.total(record.name)
     own = controller.snapshot.replicas_of(record.name)
     held = controller.snapshot.warm_of(record.name)
-    decision = track.decision
-    profile = controller.profile(serving)
+    decision, profile = track.decision, controller.profile(serving)
     failure = controller.failure(record.name)
     live = estimates.effective(profile, controller.ledger.live(record.name, serving.version), now_s)
     counts = _counts(own, serving.version, decision.desired if decision else 0)
@@ -117,7 +116,7 @@ def model_status(controller: "Controller", record: ModelRecord, *, now_s: float,
 def _inline_refused(record: ModelRecord, profile: ModelProfile, own: Sequence[ReplicaObserved]) -> str | None:
     if record.wants.isolation is not Isolation.INLINE:
         return None
-    if why := why_not_inline(record.serving.facts.runtime, profile):
+    if why := why_not_inline(profile.facts.runtime, profile):
         return why
     # Inside the gateway there is no process of its own to observe
     return "its replicas were started before that was known" if any(r.pid is not None for r in own) else None
