@@ -7,6 +7,7 @@ import numpy as np
 from sizewise.protocols.frames import DEFAULT_MAX_BODY_BYTES, Frame, cut, head_of
 
 BUFFER_BYTES = 1 << 18
+"""Each connection has its own: memory that nothing was written to takes no pages, and small requests write little."""
 LARGE_BYTES = 1 << 16
 """Bodies from here on get memory of their own as soon as their header is there."""
 ALIGNMENT = 64
@@ -19,7 +20,7 @@ class Receiver:
     __slots__ = ("_buffer", "_have", "_large", "_max_body_bytes", "_missing")
 
     def __init__(self, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> None:
-        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._buffer = np.empty(BUFFER_BYTES, np.uint8).data
         self._have = 0
         self._large: Frame | None = None
         """A frame whose body is being received; what is not there yet is the last part of the body."""
