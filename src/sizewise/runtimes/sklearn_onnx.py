@@ -47,6 +47,7 @@ def _made(files: ModelFiles, target: Path) -> str:
     refusals, accepted = _refusals(model, rows[:1])
     rows = np.vstack([rows, *_with(accepted, rows)])
     expected = _run(model, rows)
+    _bound_thresholds(model.estimator)
     problems = []
     for double in (True, False):
         try:
@@ -105,6 +106,17 @@ def _refusals(model: LoadedModel, row: Array) -> tuple[dict[str, str], list[floa
 
 
 _ODD = {"nan": np.nan, "inf": np.inf, "large": 1e300}
+
+
+def _bound_thresholds(estimator: Any) -> None:
+    """A split of missing values from all others has an infinite threshold, which skl2onnx would search for ever.
+
+    The largest float32 parts the same: greater values are refused.
+    """
+    for part in parts(estimator):
+        tree = getattr(part, "tree_", None)
+        if tree is not None:
+            tree.threshold[np.isposinf(tree.threshold)] = np.finfo(np.float32).max
 
 
 def _set(row: Array, value: float) -> Array:
