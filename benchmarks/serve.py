@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 from benchmarks.common import Sizewise, Window, free_port, median_window, row_of, save, server, tree, wrk
+from benchmarks.serving.environments import environment
 from sizewise.demo.onnx_files import write_random_mlp
 
 CONNECTIONS = (1, 16, 64)
@@ -47,7 +48,7 @@ def main() -> None:
         inside.cli("profile", str(model))
         stack.enter_context(inside)
         bare_port = free_port()
-        bare = [sys.executable, "-m", "benchmarks.serving.peers.inline.app"]
+        bare = [str(environment("inline").python), "-m", "benchmarks.serving.peers.inline.app"]
         bare_url = f"http://127.0.0.1:{bare_port}/"
         bare_environment = {"MODEL": str(model), "PORT": str(bare_port)}
         bare_pid = stack.enter_context(server(bare, None, bare_environment, ROOT, port=bare_port))
