@@ -203,8 +203,13 @@ async def test_files_are_held_without_a_replica_until_released(subject: Subject)
     await subject.until(lambda seen: not seen.warm)
 
 
-async def test_nothing_to_apply_is_fine(subject: Subject) -> None:
+async def test_nothing_to_apply_changes_nothing(subject: Subject) -> None:
+    before = by_id(await subject.start("m", "m-1"))
     await subject.backend.apply([])
+    after = by_id(await subject.backend.observe())
+    assert {key: (each.state, each.pid) for key, each in after.items()} == {
+        key: (each.state, each.pid) for key, each in before.items()
+    }
 
 
 async def test_time_goes_forward(subject: Subject) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sizewise.backends.local.backoff import Backoff
+from sizewise.backends.local.kept import let_go
 from sizewise.backends.local.processes import Process, spawn
 from sizewise.backends.local.procfs import prefer_in_oom
 from sizewise.backends.local.waiting import first_of, until_connected
@@ -155,13 +156,7 @@ class GatewayGuard:
     async def close(self, *, grace_s: float = END_GRACE_S) -> None:
         """End the gateway for good."""
         self._closing = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        if self._client is not None:
-            self._client.close()
-        if self.process is not None:
-            await self.process.end(grace_s=grace_s)
+        await let_go(self._task, self._client, self.process, grace_s=grace_s)
         for path in (self._command.socket_path, self._command.run_dir / "data.sock"):
             path.unlink(missing_ok=True)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sizewise.backends.local.backoff import Backoff
+from sizewise.backends.local.kept import let_go
 from sizewise.backends.local.listener import address_of, bind
 from sizewise.backends.local.logs import last_line
 from sizewise.backends.local.processes import Process, spawn
@@ -93,13 +94,7 @@ class GrpcGuard:
     async def close(self, *, grace_s: float) -> None:
         """End it for good."""
         self._closing = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        if self._client is not None:
-            self._client.close()
-        if self.process is not None:
-            await self.process.end(grace_s=grace_s)
+        await let_go(self._task, self._client, self.process, grace_s=grace_s)
         self._socket_path.unlink(missing_ok=True)
 
     def _kill(self) -> None:
