@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sizewise.cli.printing import table
 from sizewise.core.units import format_seconds
+from sizewise.simulation.figures import headline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,7 +37,7 @@ def simulate_view(rows: Sequence[Mapping[str, Any]], *, end_s: float, models: in
         ]
         made.add_row(*cells, *([f"${row['cost_usd']:.2f}"] if priced else []))
     requests = max((row["requests"] for row in rows), default=0)
-    head = f"{requests:,} requests for {models:,} model{'s' * (models != 1)} in {format_seconds(end_s)}"
+    head = headline(requests, models, end_s)
     return Group(Text(head, style="bold"), Text(), made)
 
 

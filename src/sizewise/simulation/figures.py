@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sizewise.core.units import format_seconds
 from sizewise.simulation.comparing import Compared
 from sizewise.simulation.running import Outcome
 
@@ -22,3 +23,8 @@ def figures(outcome: Outcome) -> Mapping[str, Any]:
 
 def as_json(compared: Compared) -> dict[str, Any]:
     return {"policies": [figures(outcome) for outcome in compared.outcomes]}
+
+
+def headline(requests: int, models: int, end_s: float) -> str:
+    """What was replayed, in one line."""
+    return f"{requests:,} requests for {models:,} model{'s' * (models != 1)} in {format_seconds(end_s)}"

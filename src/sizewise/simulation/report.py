@@ -8,7 +8,7 @@ import numpy as np
 from sizewise.core.units import GIB, format_bytes, format_seconds
 from sizewise.protocols.errors import UsageError
 from sizewise.simulation.comparing import Compared
-from sizewise.simulation.figures import FIGURES, figures
+from sizewise.simulation.figures import FIGURES, figures, headline
 from sizewise.simulation.pools import LATENCY_LOW_S, PER_DECADE
 from sizewise.simulation.running import Outcome
 from sizewise.simulation.svg import COLORS, Chart, Points, draw
@@ -33,7 +33,7 @@ def as_html(compared: Compared) -> str:
         for i, name in enumerate(names)
     )
     requests = max(outcome.requests for outcome in outcomes)
-    head = f"{requests:,} requests for {compared.models:,} models in {format_seconds(compared.end_s)}"
+    head = headline(requests, compared.models, compared.end_s)
     charts = [draw(chart, names) for chart in (_cost(outcomes), *_over_time(outcomes), _ccdf(outcomes))]
     charts += [draw(chart, names) for chart in _cold(outcomes)]
     return (
