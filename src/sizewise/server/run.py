@@ -222,7 +222,8 @@ class _Installation:
 
     def _hello(self) -> Hello:
         session = os.getsid(0)
-        terminal = session if session != os.getpid() else None
+        # 0: its leader lives outside this namespace of processes, where nobody here can watch it
+        terminal = session if session not in {0, os.getpid()} else None
         lease = None if self._settings.detached else {"terminal_pid": terminal, "grace_s": self._settings.lease_s}
         return Hello(role="controller", pid=os.getpid(), lease=lease, gives_lease=True)
 

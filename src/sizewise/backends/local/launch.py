@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -144,26 +145,25 @@ async def ensure_keeper(options: KeeperOptions, hello: Hello | None = None) -> t
     with contextlib.suppress(UnavailableError):
         return await connect_keeper(options.state_dir, hello)
     adopts = data_plane_lives(options.state_dir)
-    keeper = start_detached(options.state_dir, options.arguments())
-    try:
-        async with asyncio.timeout(START_TIMEOUT_S):
-            client, info = await _until_answering(keeper, options.state_dir, hello)
-            return client, replace(info, adopted=adopts or info.adopted)
-    except TimeoutError as error:
-        raise UnavailableError(f"the keeper does not answer after {START_TIMEOUT_S:g} s: see keeper.log") from error
+    client, info = await _until_answering(start_detached(options.state_dir, options.arguments()), options, hello)
+    return client, replace(info, adopted=adopts or info.adopted)
 
 
 async def _until_answering(
-    keeper: "Detached", state_dir: Path, hello: Hello | None
+    keeper: "Detached", options: KeeperOptions, hello: Hello | None
 ) -> tuple[ControlClient, KeeperInfo]:
+    until_s = time.monotonic() + START_TIMEOUT_S
     while True:
         # Asked before connecting: one that has ended may have lost a race against another that now answers.
         ended = keeper.ended.is_set()
         try:
-            client, info = await connect_keeper(state_dir, hello)
-        except UnavailableError:
+            client, info = await connect_keeper(options.state_dir, hello)
+        except UnavailableError as error:
             if ended:
                 raise UnavailableError(keeper.last_words()) from None
+            if time.monotonic() > until_s:
+                told = f"the keeper does not answer after {START_TIMEOUT_S:g} s ({error}): see keeper.log"
+                raise UnavailableError(told) from error
             await asyncio.sleep(POLL_S)
         else:
             return client, replace(info, adopted=info.pid != keeper.pid)
