@@ -11,7 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sizewise import api
-from sizewise.demo.models import MODELS, build_all
+from sizewise.cli.demo import weigh
+from sizewise.demo.models import MODELS, DemoModel, build_all
 from sizewise.demo.report import Report
 from sizewise.demo.run import Run, write_report, write_spec
 from sizewise.demo.show import live_view, plain_line, report_view
@@ -20,6 +21,7 @@ from sizewise.demo.traffic import arrivals
 
 SMALL = tuple(model for model in MODELS if model.name in {"digits", "iris", "outliers", "lookup", "legacy"})
 SECONDS = 10.0
+SLOW = "import time\n\n\ndef load():\n    time.sleep(600)\n\n\ndef predict(model, inputs):\n    return inputs\n"
 
 
 def sizewise(*args: str) -> None:
@@ -75,3 +77,16 @@ def _looks_right(moments: list[Moment], report: Report, timeline: Timeline) -> N
     assert all(model.name in text for model in SMALL)
     assert "Computed from" in text
     assert "digits" in plain_line(moments[-1])
+
+
+def test_a_model_that_takes_too_long_to_weigh_ends_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    models = tuple(
+        DemoModel(name=name, uri=f"{name}.py", what="", build=Path.mkdir, slo_p95_ms=100) for name in ("slow", "wrong")
+    )
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/slow.py").write_text(SLOW)
+    (tmp_path / "models/wrong.py").write_text("no model")
+    weigh(tmp_path, tmp_path / "state", models, limit_s=2.0)
+    said = capfd.readouterr().err.splitlines()
+    assert any("--time-limit" in line for line in said)
+    assert said[-1] == "not every model could be measured (see above): those go on with their estimates"
