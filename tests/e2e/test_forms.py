@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,13 @@ from sizewise.profiling.timing import CurveBudget
 from sizewise.protocols.errors import ModelFileError
 from sizewise.runtimes import ModelFiles
 from sizewise.runtimes.base import FormFiles
-from sizewise.runtimes.forms import key_of, verify
+from sizewise.runtimes.forms import key_of, make, verify
+from sizewise.runtimes.onnx_model import RUNTIME
 from tests.e2e.system import System, seen_soon
 
 SIZES = (512, 2048, 2048, 10)
 """21 MB of weights: enough for a form."""
 X = np.random.default_rng(3).standard_normal((2, SIZES[0]), dtype=np.float32)
-TOLERANCE = 1e-4
 WITHIN_S = 90.0
 
 
@@ -69,6 +70,10 @@ def infer(client: httpx.Client, name: str) -> Any:
     return np.array(answer.json()["outputs"][0]["data"])
 
 
+def close(found: Any, expected: Any) -> bool:
+    return np.allclose(found, expected, rtol=1e-5, atol=1e-6 * max(1.0, np.abs(expected).max()))
+
+
 def ask_for(client: httpx.Client, name: str, change: str) -> None:
     client.post(f"/v2/repository/models/{name}/{change}").raise_for_status()
 
@@ -96,7 +101,7 @@ async def test_a_form_takes_over_under_load_without_a_failed_request(system: Sys
             with httpx.Client(base_url=url, timeout=60) as own:
                 while not swapped.is_set():
                     try:
-                        if not np.allclose(infer(own, "m"), before, atol=TOLERANCE):
+                        if not close(infer(own, "m"), before):
                             failures.append("another answer")
                     except (AssertionError, httpx.HTTPError) as error:
                         failures.append(repr(error))
@@ -111,7 +116,7 @@ async def test_a_form_takes_over_under_load_without_a_failed_request(system: Sys
         for thread in threads:
             thread.join()
     assert failures == []
-    assert np.allclose(before, after, atol=TOLERANCE)
+    assert close(after, before)
     # What it maps now is the form, and charged once
     (replica,) = system.pids("replica", "m")
     assert (replica == first) is running
@@ -189,6 +194,24 @@ async def test_both_stages_are_measured_and_weighed(tmp_path: Path, version: Ver
     assert profile.form == form.key
     assert profile.memory.mapped_bytes > 15 * MIB
     assert profile.memory.resident_bytes < 15 * MIB
+
+
+def test_the_artifact_and_every_session_on_a_form_agree_at_all_batch_sizes(
+    tmp_path: Path, version: VersionRecord
+) -> None:
+    files = ModelFiles(path=tmp_path, entry=version.facts.entry)
+    deployed = RUNTIME.load(files)
+    for name in (MAPPED, PACKED):
+        target = tmp_path / name
+        target.mkdir()
+        formed = replace(files, form=FormFiles(name=name, path=target, entry=make(name, files, target)))
+        sessions = [
+            RUNTIME.load_form(formed, second=second) for second in ((False, True) if name == PACKED else (False,))
+        ]
+        for rows in (1, 2, 3, 8, 33, 64):
+            x = {"x": np.random.default_rng(rows).standard_normal((rows, SIZES[0]), dtype=np.float32)}
+            expected = deployed.run(x, ())["y"]
+            assert all(close(session.run(x, ())["y"], expected) for session in sessions), (name, rows)
 
 
 def test_a_form_that_answers_something_else_is_refused(tmp_path: Path, version: VersionRecord) -> None:
