@@ -51,10 +51,26 @@ def test_where_machines_are_paid_or_nothing_is_promised_there_is_no_bound(tmp_pa
     assert (row["bound_cost"], row["bound_cost_certified"], row["cost_to_bound"]) == (None, None, None)
 
 
-def test_nothing_is_certified_where_a_warm_up_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["poisson", "flash"])
+def test_the_certified_bound_holds_where_a_warm_up_is_left_out(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
-    text = WORLD.format(kind="poisson", more="cv: 1", rate=2, cv=0.2, start=1, seed=3)
-    file.write_text(text + "window: {warmup_s: 120}\n")
-    (row,) = sizewise.simulate(file, policies=["static"]).rows()
-    assert row["bound_cost"] > 0
-    assert row["bound_cost_certified"] is None
+    # A crowd just when counting begins: what answers it was ordered before
+    more = "cv: 1" if kind == "poisson" else "peak: 6, at_s: 570, lasts_s: 120"
+    text = WORLD.format(kind=kind, more=more, rate=3, cv=0.2, start=1, seed=3)
+    file.write_text(text + "window: {warmup_s: 600}\n")
+    rows = sizewise.simulate(file, policies=POLICIES).rows()
+    for row in rows:
+        assert row["cost_usd"] >= row["bound_cost_certified"], row["policy"]
+    assert max(row["bound_cost_certified"] / row["cost_usd"] for row in rows if row["cost_usd"]) > 0.2
+
+
+def test_without_a_price_bounds_are_in_replica_seconds(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    text = WORLD.format(kind="poisson", more="cv: 1", rate=3, cv=0.2, start=1, seed=3)
+    file.write_text(text)
+    (priced,) = sizewise.simulate(file, policies=["static"]).rows()
+    file.write_text(text.replace(", replica_usd_per_h: 2", ""))
+    (plain,) = sizewise.simulate(file, policies=["static"]).rows()
+    assert plain["bound_cost"] == pytest.approx(priced["bound_cost"] * 3600 / 2)
+    assert plain["bound_cost_certified"] > 0
+    assert plain["cost_to_bound"] == pytest.approx(plain["replica_seconds"] / plain["bound_cost"])

@@ -57,7 +57,7 @@ def test_the_command_prints_a_table(file: Path) -> None:
     done = command(file, "--policy", "static")
     assert done.returncode == 0, done.stderr
     assert re.search(r"^[\d,]+ requests for 2 models in 10m00s$", done.stdout, re.MULTILINE)
-    assert re.search(r"^POLICY +MODE +IN SLO +MINUTES", done.stdout, re.MULTILINE)
+    assert re.search(r"^POLICY +MODE +IN SLO +MINUTES.* COST/BOUND$", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,9 @@ def test_the_beginning_may_be_left_out() -> None:
     whole, later = run(STEADY, "static"), run(STEADY + "window: {warmup_s: 300}\n", "static")
     assert later.replica_seconds == pytest.approx(whole.replica_seconds / 2)
     assert later.latency.sum() < 0.6 * whole.latency.sum()
+    assert 0.4 * whole.requests < later.requests < 0.6 * whole.requests
+    assert later.requests == later.served + later.shed + later.failed + later.in_flight
+    assert later.served == later.latency.sum()
 
 
 @pytest.mark.parametrize(

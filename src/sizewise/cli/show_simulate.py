@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _COLUMNS = ("POLICY", "MODE", "IN SLO", "MINUTES", "P50", "P95", "P99", "SHED", "FAILED", "REPLICAS", "PEAK")
-_MORE = ("COLD", "CHANGES", "COST")
+_MORE = ("COLD", "CHANGES")
 
 
 def simulate_view(rows: Sequence[Mapping[str, Any]], *, end_s: float, models: int) -> "RenderableType":
@@ -19,7 +19,8 @@ def simulate_view(rows: Sequence[Mapping[str, Any]], *, end_s: float, models: in
     from rich.text import Text
 
     priced = any(row["cost_usd"] for row in rows)
-    columns = [*_COLUMNS, *(_MORE if priced else _MORE[:2])]
+    bounded = any(row["cost_to_bound"] for row in rows)
+    columns = [*_COLUMNS, *_MORE, *(["COST"] if priced else []), *(["COST/BOUND"] if bounded else [])]
     made = table(*columns, right=columns[2:])
     for row in rows:
         cells = [
@@ -35,7 +36,11 @@ def simulate_view(rows: Sequence[Mapping[str, Any]], *, end_s: float, models: in
             f"{row['cold_starts']:,}",
             f"{row['scale_changes']:,}",
         ]
-        made.add_row(*cells, *([f"${row['cost_usd']:.2f}"] if priced else []))
+        if priced:
+            cells.append(f"${row['cost_usd']:.2f}")
+        if bounded:
+            cells.append(f"{row['cost_to_bound']:.2f}" if row["cost_to_bound"] else "-")
+        made.add_row(*cells)
     requests = max((row["requests"] for row in rows), default=0)
     head = headline(requests, models, end_s)
     return Group(Text(head, style="bold"), Text(), made)

@@ -4,7 +4,9 @@ Two versions, both for replicas that are paid from their order to their end. The
 slots in their steady state, a start costs its load. The certified one no policy goes below, whatever it knows: a
 replica that is ready in n slots of length D, the first and the last perhaps in part, is paid for its load L and
 n - 2 whole slots at the least; so with h = min(D, L / 2) for each slot and L - 2 h for its start it never comes out
-dearer here than on the bill. Where service times vary, this holds for the mean over them: replicas ready for t seconds
+dearer here than on the bill. Where the first part of the trace is not counted, a replica that is ready in slot j was
+perhaps ordered in that part, so that only j + n - 1 whole slots of it are on the bill: its start is free while j D is
+below L. Where service times vary, this holds for the mean over them: replicas ready for t seconds
 end t / mean + cv^2 batches each at the most (Lorden 1970), and nobody knows a service time before its end.
 """
 
@@ -18,7 +20,7 @@ import numpy as np
 from sizewise.core.sizing import Capacity, capacity_of, expected_attainment
 from sizewise.simulation.bounds.frontier import CertainFleet, ExpectedFleet, Fleet, Frontier
 from sizewise.simulation.bounds.rightsizing import Floats
-from sizewise.simulation.pools import MINUTE_S, PoolSetup
+from sizewise.simulation.pools import PoolSetup
 from sizewise.simulation.running import Outcome
 from sizewise.simulation.scenario import Scenario, SimModel
 from sizewise.simulation.workload import Workload
@@ -39,8 +41,7 @@ class Bounds:
     arrived: float
     """Requests that count."""
     expected: Frontier
-    certified: Frontier | None
-    """None where the first part of the trace is not counted: what was bought in it is not on the bill."""
+    certified: Frontier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class _Model:
     setup: PoolSetup
     capacity: Capacity
     load_s: float
+    shortest_load_s: float
     goal_s: float
 
 
@@ -62,11 +64,12 @@ def bounds_of(
             setup=setup,
             capacity=capacity_of(model.profile, model.slo),
             load_s=model.loading.median_s,
+            shortest_load_s=model.loading.shortest_s,
             goal_s=model.slo.latency_s if model.slo else math.inf,
         )
         for model, setup in zip(models, setups, strict=True)
     ]
-    from_s = math.ceil(scenario.warmup_s / MINUTE_S) * MINUTE_S
+    from_s = scenario.counted_from_s
     span_s, cap = workload.end_s - from_s, scenario.capacity.replicas
     if span_s <= 0:
         return None
@@ -74,23 +77,25 @@ def bounds_of(
     counts = counted(workload, lengths, from_s=from_s)
     arrived = float(sum(each.sum() for each in counts))
     expected = Frontier(_expected(told, lengths, counts, cap=cap))
-    if from_s > 0:
-        return Bounds(arrived=arrived, expected=expected, certified=None)
-    wanted = [max(each.goal_s, min(SHORTEST_S, each.load_s / 2), 1e-3) for each in told]
+    wanted = [max(each.goal_s, min(SHORTEST_S, each.shortest_load_s / 2), 1e-3) for each in told]
     least_s = span_s * len(set(wanted)) / SLOTS_MOST
     lengths = [max(each, least_s) for each in wanted]
-    counts = counted(workload, lengths, from_s=0.0)
-    return Bounds(arrived=arrived, expected=expected, certified=Frontier(_certified(told, lengths, counts, cap=cap)))
+    counts = counted(workload, lengths, from_s=from_s)
+    fleets = _certified(told, lengths, counts, cap=cap, uncounted=from_s > 0)
+    return Bounds(arrived=arrived, expected=expected, certified=Frontier(fleets))
 
 
 def put_beside(outcome: Outcome, bounds: Bounds, *, usd_per_h: float) -> None:
-    """Into the outcome of a policy: the bounds at its own attainment. What is still on its way may come in time."""
+    """Into the outcome of a policy: the bounds at its own attainment. What is still on its way may come in time.
+
+    Where a replica has no price, in replica-seconds.
+    """
+    price = usd_per_h / 3600 or 1.0
     late = (1.0 - outcome.attainment_requests) * bounds.arrived
     least_s = bounds.expected.cost(late)
-    outcome.bound_cost = least_s * usd_per_h / 3600
+    outcome.bound_cost = least_s * price
     outcome.cost_to_bound = outcome.replica_seconds / least_s if least_s > 0 else None
-    if bounds.certified is not None:
-        outcome.bound_cost_certified = bounds.certified.cost(late + outcome.in_flight) * usd_per_h / 3600
+    outcome.bound_cost_certified = bounds.certified.cost(late + outcome.in_flight) * price
 
 
 def counted(workload: Workload, lengths: Sequence[float], *, from_s: float) -> list[Floats]:
@@ -151,20 +156,25 @@ def _most_expected(capacity: Capacity, rate_per_s: float, cap: int) -> int:
     return min(most, cap)
 
 
-def _certified(told: Sequence[_Model], lengths: Sequence[float], counts: Sequence[Floats], *, cap: int) -> list[Fleet]:
+def _certified(
+    told: Sequence[_Model], lengths: Sequence[float], counts: Sequence[Floats], *, cap: int, uncounted: bool
+) -> list[Fleet]:
+    """``uncounted``: there was a time before the first slot in which replicas were bought off the bill."""
     groups: dict[tuple[float, int], list[int]] = defaultdict(list)
     for i, (model, length) in enumerate(zip(told, lengths, strict=True)):
         needed = math.ceil(counts[i].max() * _work_s(model.setup) / length) or 1
         groups[length, min(cap, 2 ** math.ceil(math.log2(needed)))].append(i)
     fleets: list[Fleet] = []
     for (length, most), members in groups.items():
-        held = np.array([min(length, told[i].load_s / 2) for i in members])
+        loads_s = np.array([told[i].shortest_load_s for i in members])
+        held = np.minimum(length, loads_s / 2)
         fleets.append(
             CertainFleet(
                 arrivals_MT=np.array([counts[i] for i in members]),
                 fits_MKK=np.array([_fits(told[i], length, most) for i in members]),
                 hold_M=held,
-                start_M=np.array([told[i].load_s for i in members]) - 2 * held,
+                start_M=loads_s - 2 * held,
+                free_M=np.ceil(loads_s / length).astype(np.int64) * uncounted,
             )
         )
     return fleets

@@ -40,7 +40,7 @@ def compare(
     chosen = tuple(policies if policies is not None else scenario.policies)
     workload = workload_of(scenario)
     models = models_of(scenario, workload.names)
-    if scenario.warmup_s >= workload.end_s:
+    if scenario.counted_from_s >= workload.end_s:
         raise UsageError(
             f"{scenario.file}: window.warmup_s is {scenario.warmup_s:g}, and the trace is {workload.end_s:g} s long: "
             f"leave something to count"

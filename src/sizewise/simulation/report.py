@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 
-from sizewise.core.units import GIB, format_bytes, format_seconds
+from sizewise.core.units import format_bytes, format_seconds
 from sizewise.protocols.errors import UsageError
 from sizewise.simulation.comparing import Compared
 from sizewise.simulation.figures import FIGURES, figures, headline
@@ -14,7 +15,8 @@ from sizewise.simulation.running import Outcome
 from sizewise.simulation.svg import COLORS, Chart, Points, draw
 
 DECISIONS = 200
-SIZES = ((0, GIB), (GIB, 10 * GIB), (10 * GIB, 1 << 60))
+SIZES = (0, *(10 * 1024**2 * 10**power for power in range(5)), 1 << 60)
+"""Classes of bytes, tenfold from 10 MiB: what is below loads alike."""
 _STYLE = """body{font:14px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1360px;padding:0 1rem;color:#1c1c1c}
 h1{font-size:1.4rem}h2{font-size:1.05rem;margin-top:2rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}
@@ -113,9 +115,11 @@ def _ccdf(outcomes: Sequence[Outcome]) -> Chart:
 
 def _cold(outcomes: Sequence[Outcome]) -> list[Chart]:
     charts = []
-    for low, high in SIZES:
-        size = f"{format_bytes(low)} and more" if high == SIZES[-1][1] else f"below {format_bytes(high)}"
-        chart = Chart(title=f"Cold starts of models {size}", x="seconds from order to ready", y="share within")
+    for low, high in pairwise(SIZES):
+        size = f"{format_bytes(low)} to {format_bytes(high)}"
+        if low == 0 or high == SIZES[-1]:
+            size = f"below {format_bytes(high)}" if low == 0 else f"{format_bytes(low)} and more"
+        chart = Chart(title=f"Cold starts of models of {size}", x="seconds from order to ready", y="share within")
         for each in outcomes:
             took_s = sorted(seconds for _, bytes_, seconds in each.cold_loads if low <= bytes_ < high)
             if took_s:

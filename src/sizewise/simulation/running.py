@@ -7,9 +7,8 @@ import contextlib
 import fnmatch
 import gc
 import importlib.util
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -183,16 +182,17 @@ def _run_policy(scenario: Scenario, policy: PolicyChoice, tell: Tell) -> Outcome
     workload = workload_of(scenario)
     names = workload.names
     models = models_of(scenario, names)
-    record = record_for(len(names), workload.end_s, counted_from_s=scenario.warmup_s)
+    counted_from_s = scenario.counted_from_s
+    record = record_for(len(names), workload.end_s, counted_from_s=counted_from_s)
     pools = pools_for(setups_of(scenario, names, models), record, requests=workload.expected)
-    ground = ground_for(scenario.capacity, seed=scenario.seed, paid_from_s=scenario.warmup_s)
+    ground = ground_for(scenario.capacity, seed=scenario.seed, paid_from_s=counted_from_s)
     world = World(
         models,
         pools,
         ground=ground,
         workload=workload,
         seed=scenario.seed,
-        counted_from_s=scenario.warmup_s,
+        counted_from_s=counted_from_s,
     )
     for model in range(len(names)):
         world.begin_ready(model, _first_replicas(scenario, policy))
@@ -249,9 +249,9 @@ def _outcome(
     decisions: list[tuple[float, str, int, str]],
 ) -> Outcome:
     record = world.pools.record
-    counts = [world.pools.counts(i) for i in range(len(names))]
+    counts = [_counted(world, i) for i in range(len(names))]
     replica_s, byte_s = world.paid_s()
-    first = math.ceil(record.counted_from_s / 60.0)
+    first = int(record.counted_from_s / 60.0)
     ended_MT, in_time_MT = record.ended_MT[:, first:], record.in_time_MT[:, first:]
     ended = int(ended_MT.sum())
     bill, counted_s = world.bill, max(end_s - world.bill.from_s, 1e-9)
@@ -260,11 +260,7 @@ def _outcome(
         policy=policy.name,
         mode=mode.value,
         label=policy.label,
-        requests=sum(c.arrived for c in counts),
-        served=sum(c.served for c in counts),
-        shed=sum(c.shed for c in counts),
-        failed=sum(c.failed for c in counts),
-        in_flight=sum(c.queued + c.outstanding for c in counts),
+        **_totals(counts, record, whole=not world.before),
         attainment_requests=float(in_time_MT.sum()) / ended if ended else 1.0,
         attainment_model_minutes=_by_minutes(record, first),
         p50_s=quantile_s(record.latency, 0.50),
@@ -288,6 +284,24 @@ def _outcome(
         },
         decisions=decisions,
     )
+
+
+def _totals(counts: Sequence[Counts], record: Record, *, whole: bool) -> dict[str, int]:
+    """``whole``: from the beginning of time."""
+    requests, shed, served = sum(c.arrived for c in counts), sum(c.shed for c in counts), int(record.latency.sum())
+    in_flight = sum(c.queued + c.outstanding for c in counts)
+    failed = sum(c.failed for c in counts) if whole else requests - served - shed - in_flight
+    return {"requests": requests, "served": served, "shed": shed, "failed": failed, "in_flight": in_flight}
+
+
+def _counted(world: World, model: int) -> Counts:
+    """Without what came before anything counted. What came then and was served or failed later is in nobody's figures:
+    latencies go by arrival, and what is shed is shed on arrival."""
+    now = world.pools.counts(model)
+    if not world.before:
+        return now
+    was = world.before[model]
+    return replace(now, arrived=now.arrived - was.arrived, served=now.served - was.served, shed=now.shed - was.shed)
 
 
 def _model_row(counts: Counts, ended_T: NDArray[np.int32], in_time_T: NDArray[np.int32]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """A scenario as values: which requests come, to which models, on what capacity, under which policies."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -89,6 +90,11 @@ class Loading:
     @property
     def median_s(self) -> float:
         return sum(stage.median_s for stage in self.stages)
+
+    @property
+    def shortest_s(self) -> float:
+        """No load takes less."""
+        return sum(stage.at(0.0) for stage in self.stages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,5 +190,9 @@ class Scenario:
     """A request for a model without a replica brings the next decision this close."""
     metrics: Metrics = field(default_factory=Metrics)
     warmup_s: float = 0.0
-    """Requests and costs before this are not reported."""
     seed: int = 1
+
+    @property
+    def counted_from_s(self) -> float:
+        """Requests and costs before this are not reported: the first whole minute behind the warm-up."""
+        return math.ceil(self.warmup_s / 60.0) * 60.0

@@ -10,7 +10,7 @@ import numpy as np
 from sizewise.core.fleet import ReplicaState
 from sizewise.core.profiles import LoadTime
 from sizewise.simulation.machines import Ground, Machine
-from sizewise.simulation.pools import Pools
+from sizewise.simulation.pools import Counts, Pools
 from sizewise.simulation.scenario import SimModel
 from sizewise.simulation.workload import Workload
 
@@ -88,6 +88,10 @@ class World:
         self._busy_before: dict[int, float] = {}
         self._shares = any(True for _ in ground.machines())
         self._next_share_s = SHARE_S
+        self.before: list[Counts] = []
+        """What had come of each model when counting began; empty where it began with time itself."""
+        if counted_from_s > 0:
+            self._at(counted_from_s, self._begin_counting)
         self._next_block()
 
     # -- what policies do -------------------------------------------------------------------------------------------
@@ -230,6 +234,9 @@ class World:
             if what.loads.turn == turn:
                 self._read(what)
             return
+        if callable(what):
+            what()
+            return
         if not isinstance(what, Replica):
             self._retry()
             return
@@ -239,6 +246,10 @@ class World:
             self._begin_reading(what)
         else:
             self._ready(what, self.now_s)
+
+    def _begin_counting(self) -> None:
+        self.pools.advance_all(self.now_s)
+        self.before = [self.pools.counts(model) for model in range(len(self.models))]
 
     def _begin_reading(self, replica: Replica) -> None:
         assert replica.load is not None, "drawn when it was placed"

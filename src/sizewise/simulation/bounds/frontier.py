@@ -84,22 +84,24 @@ class CertainFleet:
     fits_MKK: Floats
     hold_M: Floats
     start_M: Floats
+    free_M: Ints
+    """Slots at the beginning in which a start costs nothing."""
 
     def duals(self, weights_W: Floats) -> Floats:
         ranks = np.arange(self.fits_MKK.shape[1], dtype=np.float64)
         held = self.hold_M[:, None, None] * ranks
-        starts = self.start_M[:, None, None] * ranks
-        rises = self.start_M[:, None, None] * np.maximum(ranks[None, :] - ranks[:, None], 0.0)
+        risen = np.maximum(ranks[None, :] - ranks[:, None], 0.0)
         costs = np.zeros((len(self.hold_M), len(weights_W), len(ranks)))
         weights = weights_W[None, :, None, None]
         for slot in range(1, self.arrivals_MT.shape[1]):
+            start_M = np.where(slot < self.free_M, 0.0, self.start_M)[:, None, None]
             came_M = self.arrivals_MT[:, slot - 1]
             if came_M.any():
                 late = np.maximum(0.0, came_M[:, None, None] - self.fits_MKK)
-                paths = costs[:, :, :, None] + rises[:, None] + weights * late[:, None]
+                paths = costs[:, :, :, None] + (start_M * risen)[:, None] + weights * late[:, None]
                 costs = paths.min(axis=2) + held
             else:
-                costs = _moved(costs, starts) + held
+                costs = _moved(costs, start_M * ranks) + held
         # Behind the end there is all capacity one could wish for
         late_MK = np.maximum(0.0, self.arrivals_MT[:, -1, None] - self.fits_MKK[:, :, -1])
         closed = costs + weights_W[None, :, None] * late_MK[:, None, :]

@@ -1,6 +1,7 @@
 """The ladder of weights gives what the bisection gives, and never more than a feasible schedule costs."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,7 @@ def test_certified_version_is_below_every_feasible_schedule(share: float) -> Non
         fits_MKK=np.array([fits] * 3),
         hold_M=np.full(3, SECONDS),
         start_M=np.full(3, START),
+        free_M=np.zeros(3, np.int64),
     )
     candidates = [Candidate(lateness=each, prices=Prices(hold=SECONDS, start=START)) for each in certain]
     found = cheapest(candidates, late_share=share)
@@ -55,6 +57,20 @@ def test_certified_version_is_below_every_feasible_schedule(share: float) -> Non
     assert cost <= found.cost + 1e-6
     # All that it gives away is the first slot, in which three models could have had all they needed
     assert cost >= 0.98 * (found.cost - 3 * MOST * SECONDS)
+
+
+def test_starts_before_anything_is_counted_are_free() -> None:
+    ranks = np.arange(2.0)
+    fleet = CertainFleet(
+        arrivals_MT=np.array([[0.0, 0.0, 5.0, 0.0, 5.0, 0.0]]),
+        fits_MKK=np.array([10.0 * np.maximum(ranks[:, None], 0.0 * ranks[None, :])]),
+        hold_M=np.array([10.0]),
+        start_M=np.array([30.0]),
+        free_M=np.array([3]),
+    )
+    # Both bursts in time: the first start is free, and to stay for a slot between is cheaper than a second start
+    assert Frontier([fleet]).cost(0.0) == pytest.approx(30.0)
+    assert Frontier([replace(fleet, free_M=np.array([0]))]).cost(0.0) == pytest.approx(40.0)
 
 
 def test_more_late_requests_never_cost_more() -> None:
