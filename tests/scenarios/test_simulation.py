@@ -124,31 +124,6 @@ def test_the_beginning_may_be_left_out() -> None:
     assert later.served == later.latency.sum()
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("", "is empty: give a trace with a header"),
-        ("timestamp_s,model\n", "has no rows"),
-        ("time,model\n1,a\n", "has no column 'timestamp_s': it has time, model; name yours under trace.columns"),
-        ("timestamp_s,model\n-1,a\n", "row 2: timestamp_s is -1: times count from 0"),
-        ("timestamp_s,model\n5,a\n3,a\n", "row 3: timestamp_s falls from 5 to 3: sort the rows"),
-        ("timestamp_s,model\nnan,a\n", "row 2: timestamp_s is nan"),
-        ("timestamp_s,model\nsoon,a\n", "row 2: could not convert"),
-        ("timestamp_s,model\n5\n", "row 2 has fewer columns"),
-        ("timestamp_s,model,requests\n5,a,-2\n", "row 2: a negative count"),
-    ],
-)
-def test_a_bad_trace_gets_one_line(tmp_path: Path, content: str, said: str) -> None:
-    (tmp_path / "t.csv").write_text(content)
-    text = STEADY.replace(
-        "generate: {kind: poisson, duration_s: 600, rate_per_s: 8, models: 2}", "trace: {path: t.csv}"
-    )
-    with pytest.raises(SizewiseError) as refused:
-        run_policy(scenario(text, tmp_path), choice("static"))
-    assert said in str(refused.value)
-    assert "\n" not in str(refused.value)
-
-
 def test_columns_may_have_other_names_and_the_file_may_be_packed(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "t.csv.gz", "wt") as out:
         out.write("when,who,n\n0,a,30\n60,a,30\n60,b,30\n")

@@ -6,6 +6,7 @@ Letters at the end of names: ``M`` models, ``B`` buckets of time.
 import csv
 import gzip
 import math
+import zlib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -20,13 +21,17 @@ from sizewise.simulation.workload import Chance, RateWorkload, RequestWorkload, 
 
 COUNTS = "requests"
 """Column that makes a file one of rates, unless another is named."""
+LATEST_S = 366 * 86400.0
+"""Times beyond a year are dates more likely than seconds from the start."""
+MOST_CELLS = 500_000_000
+"""Models times buckets that are held in memory: 10,000 models by the second for half a day."""
 
 
 def read_trace(source: TraceSource, *, seed: int) -> Workload:
     """Raises UsageError: what is wrong, on which row, and what to do."""
     times_s, models, counts = _columns(source)
     names, index = np.unique(models, return_inverse=True)
-    _check(source, times_s)
+    _check(source, times_s, counts)
     if source.names:
         unknown = sorted(set(source.names) - set(names.tolist()))
         if unknown:
@@ -50,6 +55,11 @@ def read_trace(source: TraceSource, *, seed: int) -> Workload:
         return _requests(source, at_s, who, names=shown, end_s=max(length_s, 1e-3), seed=seed)
     last_s = end_s if math.isfinite(end_s) else float(times_s.max()) + bucket_s
     buckets = max(1, math.ceil((last_s - source.from_s) / bucket_s - 1e-9))
+    if len(kept) * buckets > MOST_CELLS:
+        raise UsageError(
+            f"{source.path}: its rows begin at multiples of {bucket_s:g} s, which makes {buckets} buckets of "
+            f"{len(kept)} models: round the times to longer buckets, or take a shorter window"
+        )
     table_MB = np.zeros((len(kept), buckets), dtype=np.float32 if len(kept) * buckets > 10_000_000 else np.float64)
     places_B = np.minimum((at_s // bucket_s).astype(np.int64), buckets - 1)
     np.add.at(table_MB, (who, places_B), counts[inside])
@@ -74,12 +84,18 @@ def _requests(
     return RequestWorkload(names, times_M, end_s=max(end_s, last_s + 1e-6))
 
 
-def _check(source: TraceSource, times_s: NDArray[np.float64]) -> None:
-    wrong = np.flatnonzero(~(times_s >= 0))
+def _check(source: TraceSource, times_s: NDArray[np.float64], counts: NDArray[np.float64] | None) -> None:
+    wrong = np.flatnonzero(~((times_s >= 0) & (times_s <= LATEST_S)))
     if len(wrong):
         row = int(wrong[0])
         raise UsageError(
-            f"{source.path}: row {row + 2}: {source.time} is {times_s[row]:g}: times count from 0 at the start"
+            f"{source.path}: row {row + 2}: {source.time} is {times_s[row]:g}: give seconds from 0 at the start, at "
+            f"most a year of them"
+        )
+    if counts is not None and (bad := np.flatnonzero(~((counts >= 0) & np.isfinite(counts)))).size:
+        row, named = int(bad[0]), source.requests or COUNTS
+        raise UsageError(
+            f"{source.path}: row {row + 2}: {named} is {counts[row]:g}: give the number of requests, 0 or more"
         )
     falls = np.flatnonzero(np.diff(times_s) < 0)
     if len(falls):
@@ -107,6 +123,10 @@ def _columns(source: TraceSource) -> tuple[NDArray[np.float64], NDArray[Any], ND
         raise UsageError(f"{source.path}: is not UTF-8 text: give CSV, CSV.gz or Parquet") from error
     except gzip.BadGzipFile as error:
         raise UsageError(f"{source.path}: is not gzip although its name ends in .gz: rename it") from error
+    except (EOFError, zlib.error) as error:
+        raise UsageError(f"{source.path}: is cut short or damaged: get it again") from error
+    except csv.Error as error:
+        raise UsageError(f"{source.path}: is no CSV ({error}): give CSV, CSV.gz or Parquet") from error
     except OSError as error:
         raise UsageError(f"{source.path}: {error.strerror or error}: give the path of a trace") from error
 
@@ -139,11 +159,7 @@ def _from_csv(
         raise UsageError(f"{source.path}: row {number}: {error}: give numbers in {source.time}") from None
     if not times:
         raise UsageError(f"{source.path}: has no rows: give a trace with at least one request")
-    found = np.array(counts) if count is not None else None
-    if found is not None and not (found >= 0).all():
-        number = int(np.flatnonzero(~(found >= 0))[0]) + 2
-        raise UsageError(f"{source.path}: row {number}: a negative count: give the number of requests")
-    return np.array(times), np.array(models), found
+    return np.array(times), np.array(models), np.array(counts) if count is not None else None
 
 
 def _places(source: TraceSource, header: list[str]) -> tuple[int, int | None, int | None]:
@@ -173,7 +189,23 @@ def _from_parquet(source: TraceSource) -> tuple[NDArray[np.float64], NDArray[Any
     at, who, count = _places(source, header)
     if not table.num_rows:
         raise UsageError(f"{source.path}: has no rows: give a trace with at least one request")
-    times_s = np.asarray(table.column(at).to_numpy(), dtype=np.float64)
-    models = np.asarray(table.column(who).to_pylist()) if who is not None else np.full(len(times_s), source.only)
-    counts = np.asarray(table.column(count).to_numpy(), dtype=np.float64) if count is not None else None
+    times_s = _numbers(source, table.column(at), source.time)
+    models = np.full(len(times_s), source.only) if who is None else _words(source, table.column(who))
+    counts = _numbers(source, table.column(count), header[count]) if count is not None else None
     return times_s, models, counts
+
+
+def _numbers(source: TraceSource, column: Any, name: str) -> NDArray[np.float64]:
+    from pyarrow import types
+
+    kind = column.type
+    if not (types.is_integer(kind) or types.is_floating(kind)):
+        raise UsageError(f"{source.path}: column {name!r} holds {kind}: give numbers, times in seconds from 0")
+    return np.asarray(column.to_numpy(), dtype=np.float64)
+
+
+def _words(source: TraceSource, column: Any) -> NDArray[Any]:
+    if column.null_count:
+        row = column.is_null().to_pylist().index(True)
+        raise UsageError(f"{source.path}: row {row + 2}: {source.model} is missing: name the model of every row")
+    return np.array([str(each) for each in column.to_pylist()])
