@@ -84,9 +84,17 @@ def used(installed: Path, folder: Path, *args: str) -> str:
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
 def test_installed_wheel_runs_the_demo_profiles_and_serves(installed: Path, tmp_path: Path) -> None:
-    used(installed, tmp_path, "demo", "--seconds", "10")
+    state = ".sizewise-demo/state"
+    kept = used(installed, tmp_path, "demo", "--seconds", "10", "--keep")
+    assert f"sizewise down --state-dir {state}" in kept
     report = json.loads((tmp_path / ".sizewise-demo/report.json").read_text())
     assert len(report["models"]) >= 10
+    assert 0 < report["memory_budget_bytes"] < report["models_sum_bytes"]
+    running = json.loads(used(installed, tmp_path, "status", "--state-dir", state, "-o", "json"))
+    assert {each["name"] for each in running["models"]} == {each["name"] for each in report["models"]}
+    left = used(installed, tmp_path, "demo", "--seconds", "10")
+    assert f"sizewise up .sizewise-demo/sizewise.yaml --state-dir {state}" in left
+    assert "nothing was running" in used(installed, tmp_path, "down", "--state-dir", state)
     model = next((tmp_path / ".sizewise-demo/models").rglob("*.onnx"))
     (profile,) = json.loads(used(installed, tmp_path, "profile", str(model), "-o", "json"))["models"]
     assert profile["estimate"]["facts"]["disk_bytes"] > 0

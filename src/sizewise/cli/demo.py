@@ -14,6 +14,7 @@ from sizewise.cli.printing import console, message, print_json
 
 if TYPE_CHECKING:
     from sizewise.api.client import Answer, Client
+    from sizewise.core.profiles import ModelProfile
     from sizewise.demo.models import DemoModel
     from sizewise.demo.run import Run
     from sizewise.demo.timeline import Moment
@@ -43,15 +44,15 @@ def demo(
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "state"
     # A run that was cut off may have left its system up; each demo starts from nothing but models and their profiles.
-    _sizewise("down", "--state-dir", str(state), quiet=True)
+    _sizewise("down", "--state-dir", str(state))
     for left in state.glob("state.db*"):
         left.unlink()
     _build(folder, MODELS)
-    weigh(folder, state, MODELS)
+    weighed = weigh(folder, state, MODELS)
     spec = write_spec(folder, MODELS)
     message("starting: sizewise up " + shlex.quote(str(spec)))
-    _sizewise("up", str(spec), "--state-dir", str(state), "--detach", quiet=True)
-    run = Run(seconds=seconds)
+    _sizewise("up", str(spec), "--state-dir", str(state), "--detach")
+    run = Run(seconds=seconds, weighed=weighed)
     try:
         with api.connect(state_dir=state) as client:
             message(f"replaying {seconds:g} s of traffic against {client.status()['data_url']}")
@@ -60,7 +61,7 @@ def demo(
         write_report(report, folder / "report.json")
     finally:
         if not keep:
-            _sizewise("down", "--state-dir", str(state), quiet=True)
+            _sizewise("down", "--state-dir", str(state))
     if output is Output.json:
         print_json(to_jsonable(report))
     else:
@@ -98,27 +99,35 @@ def _build(folder: Path, models: "tuple[DemoModel, ...]") -> None:
             message(f"built {model.name}: {model.what}")
 
 
-def weigh(folder: Path, state: Path, models: "tuple[DemoModel, ...]", *, limit_s: float = WEIGH_S) -> None:
+def weigh(
+    folder: Path, state: Path, models: "tuple[DemoModel, ...]", *, limit_s: float = WEIGH_S
+) -> "dict[str, ModelProfile]":
     """Measure what each model weighs, once; a later run finds the measurements.
 
     A slow disk or busy cores are no reason to end: what was not measured is served from its estimate.
     """
-    files = [str(folder / "models" / model.uri) for model in models if not model.command]
-    message(f"weighing {len(files)} models (remembered for the next run)")
-    if _run("profile", *files, "--state-dir", str(state), "--time-limit", f"{limit_s:g}", quiet=False):
+    from sizewise import api
+    from sizewise.cli.profile import profiled
+    from sizewise.cli.show_profile import profiles_view
+
+    names = {str(folder / "models" / model.uri): model.name for model in models if not model.command}
+    message(f"weighing {len(names)} models (remembered for the next run)")
+    options = api.ProfileOptions(store=state / "profiles", time_s=limit_s)
+    reports, failed = profiled([Path(path) for path in names], options)
+    screen = console(err=True)
+    if reports:
+        screen.print(profiles_view(reports, width=screen.width))
+    if failed:
         message("not every model could be measured (see above): those go on with their estimates")
+    return {names[found.path]: found.measured for found in reports if found.measured is not None}
 
 
-def _sizewise(*args: str, quiet: bool) -> None:
-    """Raises typer.Exit with the code of a command that fails."""
-    if code := _run(*args, quiet=quiet):
-        raise typer.Exit(code)
-
-
-def _run(*args: str, quiet: bool) -> int:
-    """One of our own commands, run as a user would; its exit code."""
-    out = subprocess.DEVNULL if quiet else None
-    return subprocess.run([sys.executable, "-m", "sizewise", *args], stdout=out, check=False, timeout=600).returncode
+def _sizewise(*args: str) -> None:
+    """Run one of our own commands as a user would. Raises typer.Exit with its code when it fails."""
+    command = [sys.executable, "-m", "sizewise", *args]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False, timeout=600)
+    if done.returncode:
+        raise typer.Exit(done.returncode)
 
 
 def _next(folder: Path, state: Path, *, keep: bool) -> str:

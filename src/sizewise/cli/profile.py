@@ -1,5 +1,6 @@
 """``sizewise profile``: what models weigh."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,12 +57,7 @@ def profile(
         memory_bytes=None if memory_limit is None else _size(memory_limit),
         time_s=time_limit,
     )
-    reports: list[api.Report] = []
-    code = 0
-    for path in paths:
-        found, failed = _profiled(path, options)
-        code = max(code, failed)
-        reports += [] if found is None else [found]
+    reports, code = profiled(paths, options)
     if output is Output.json:
         print_json({"models": [profile_json(found) for found in reports]})
     elif len(paths) == 1:
@@ -83,16 +79,19 @@ def _size(text: str) -> int:
         raise UsageError(f"--memory-limit: {error}") from error
 
 
-def _profiled(path: Path, options: "api.ProfileOptions") -> tuple["api.Report | None", int]:
-    """One that fails does not keep the others from being weighed."""
+def profiled(paths: Sequence[Path], options: "api.ProfileOptions") -> tuple[list["api.Report"], int]:
+    """Whatever could be weighed, and the exit code: one that fails gets its line and does not keep others from it."""
     from sizewise.cli.printing import console, message
     from sizewise.protocols.errors import SizewiseError
 
-    try:
-        return _with_progress(path, options, console(err=True)), 0
-    except SizewiseError as error:
-        message(f"sizewise: {error}")
-        return None, error.exit_code
+    reports, code = [], 0
+    for path in paths:
+        try:
+            reports.append(_with_progress(path, options, console(err=True)))
+        except SizewiseError as error:
+            message(f"sizewise: {error}")
+            code = max(code, error.exit_code)
+    return reports, code
 
 
 def _with_progress(path: Path, options: "api.ProfileOptions", screen: "Console") -> "api.Report":

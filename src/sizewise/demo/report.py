@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sizewise.demo.load import Outcome
 from sizewise.demo.models import DemoModel
-from sizewise.demo.timeline import Timeline
+
+if TYPE_CHECKING:
+    from sizewise.demo.run import Run
 
 SHED_STATUSES = frozenset({429, 503})
 
@@ -37,6 +38,8 @@ class ModelReport:
     """Computed: one replica for the whole run."""
     always_on_memory_byte_seconds: float
     """Computed from the measured profile: that replica's memory for the whole run."""
+    profile_measured: bool
+    """False: it was not measured beforehand, and the line above is what decisions expected of it at the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,31 +69,14 @@ def quantile(sorted_values: Sequence[float], q: float) -> float | None:
     return sorted_values[min(len(sorted_values) - 1, int(q * len(sorted_values)))]
 
 
-def make_report(
-    *,
-    seconds: float,
-    seed: int,
-    models: Sequence[DemoModel],
-    outcomes: Sequence[Outcome],
-    status: Mapping[str, Any],
-    timeline: Timeline,
-) -> Report:
+def make_report(run: "Run", status: Mapping[str, Any]) -> Report:
     """``status`` is the system's own account at the end: ready time, memory time and cold starts are its counts."""
     found = {row["name"]: row for row in status["models"]}
-    rows = tuple(
-        _model_report(
-            model,
-            [o for o in outcomes if o.model == model.name],
-            found[model.name],
-            peak=timeline.peak(model.name),
-            seconds=seconds,
-        )
-        for model in models
-    )
+    rows = tuple(_model_report(run, model, found[model.name]) for model in run.models)
     requests = sum(row.requests for row in rows)
     return Report(
-        seconds=seconds,
-        seed=seed,
+        seconds=run.seconds,
+        seed=run.seed,
         requests=requests,
         answered=sum(row.answered for row in rows),
         shed=sum(row.shed for row in rows),
@@ -102,20 +88,20 @@ def make_report(
         always_on_replica_seconds=sum(row.always_on_replica_seconds for row in rows),
         always_on_memory_byte_seconds=sum(row.always_on_memory_byte_seconds for row in rows),
         memory_budget_bytes=status["machine"]["memory_bytes"],
-        models_sum_bytes=round(sum(row.always_on_memory_byte_seconds for row in rows) / seconds),
+        models_sum_bytes=round(sum(row.always_on_memory_byte_seconds for row in rows) / run.seconds),
         models=rows,
     )
 
 
-def _model_report(
-    model: DemoModel, outcomes: Sequence[Outcome], status: Mapping[str, Any], *, peak: int, seconds: float
-) -> ModelReport:
+def _model_report(run: "Run", model: DemoModel, status: Mapping[str, Any]) -> ModelReport:
+    outcomes, profile = [o for o in run.outcomes if o.model == model.name], run.weighed.get(model.name)
+    expected_bytes: int = status["replica_memory_bytes"]
+    replica_bytes = profile.memory.replica_bytes + profile.memory.mapped_bytes if profile else expected_bytes
     slo_s = model.slo_p95_ms / 1000
     answered = [o for o in outcomes if o.status == 200]
     shed = sum(o.status in SHED_STATUSES for o in outcomes)
     in_slo = sum(o.latency_s <= slo_s for o in answered)
     latencies = sorted(o.latency_s for o in answered)
-    replica_bytes = status["replica_memory_bytes"]
     return ModelReport(
         name=model.name,
         what=model.what,
@@ -133,7 +119,8 @@ def _model_report(
         cold_starts=status["cold_starts_total"],
         replica_seconds=status["replica_seconds"],
         memory_byte_seconds=status["memory_byte_seconds"],
-        peak_replicas=peak,
-        always_on_replica_seconds=seconds,
-        always_on_memory_byte_seconds=replica_bytes * seconds,
+        peak_replicas=run.timeline.peak(model.name),
+        always_on_replica_seconds=run.seconds,
+        always_on_memory_byte_seconds=replica_bytes * run.seconds,
+        profile_measured=profile is not None,
     )

@@ -5,7 +5,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from sizewise import api
+from sizewise.core.profiles import ModelProfile
 from sizewise.demo.load import Outcome, calls_of, replay
 from sizewise.demo.models import MODELS, SEED, DemoModel
 from sizewise.demo.report import Report, make_report
@@ -35,6 +36,8 @@ class Run:
     """Load being replayed against a running system, with what it has shown so far."""
 
     seconds: float
+    weighed: Mapping[str, ModelProfile]
+    """What was measured beforehand, by model."""
     models: tuple[DemoModel, ...] = MODELS
     seed: int = SEED
     timeline: Timeline = field(default_factory=Timeline)
@@ -72,14 +75,7 @@ class Run:
         )
 
     def report(self, status: dict[str, Any]) -> Report:
-        return make_report(
-            seconds=self.seconds,
-            seed=self.seed,
-            models=self.models,
-            outcomes=self.outcomes,
-            status=status,
-            timeline=self.timeline,
-        )
+        return make_report(self, status)
 
 
 def write_spec(folder: Path, models: tuple[DemoModel, ...]) -> Path:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 TIMELINE_WIDTH = 40
-STYLES = {"ready": "green", "loading": "yellow", "cold": "blue", "failed": "bold red"}
+STYLES = {"ready": "green", "loading": "yellow", "warm": "cyan", "cold": "blue", "failed": "bold red"}
 
 
 def _table(title: str | None = None) -> "Table":
@@ -109,6 +109,7 @@ def summary(report: Report) -> list[str]:
     """The run in sentences."""
     saved = 1 - report.memory_byte_seconds / report.always_on_memory_byte_seconds
     fewer = 1 - report.replica_seconds / report.always_on_replica_seconds
+    unmeasured = ", ".join(row.name for row in report.models if not row.profile_measured)
     return [
         (
             f"{report.requests} requests, {report.failed} failed, {report.shed} refused at once because they would "
@@ -123,6 +124,7 @@ def summary(report: Report) -> list[str]:
             f"{_gib_s(report.always_on_memory_byte_seconds)} and {report.always_on_replica_seconds:.0f} "
             f"replica-seconds; this run took {saved:.0%} less memory-time and {fewer:.0%} fewer replica-seconds."
         ),
+        *([f"~Not measured beforehand, so as expected at the end of this run: {unmeasured}."] if unmeasured else []),
         (
             f"All models together weigh {format_bytes(report.models_sum_bytes)} in memory; the budget, Sizewise itself "
             f"included, was {format_bytes(report.memory_budget_bytes)}."
@@ -146,7 +148,7 @@ def _cells(row: ModelReport) -> tuple[str, ...]:
         str(row.cold_starts),
         f"{row.replica_seconds:.0f}",
         _gib_s(row.memory_byte_seconds),
-        _gib_s(row.always_on_memory_byte_seconds),
+        ("" if row.profile_measured else "~") + _gib_s(row.always_on_memory_byte_seconds),
     )
 
 
