@@ -230,8 +230,10 @@ def save(name: str, rows: list[dict[str, Any]], *, note: str, figures: dict[str,
 
 
 def over_budget(name: str, figure: str, value: float) -> str | None:
-    """One line when a figure is outside ``budgets.toml``."""
-    limits = tomllib.loads(BUDGETS.read_text())[name][figure]
+    """One line when a figure is outside ``budgets.toml``, or has no limits there."""
+    limits = tomllib.loads(BUDGETS.read_text()).get(name, {}).get(figure)
+    if limits is None:
+        return f"{name}: {figure} is {value:g}, and budgets.toml has no limits for it"
     if value > limits.get("most", value) or value < limits.get("least", value):
         return f"{name}: {figure} is {value:g}, outside {limits}"
     return None

@@ -1,5 +1,7 @@
 """A thousand small models on one machine: memory, time to wake, latency under a load spread over all of them.
 
+Twice: scaled to zero (every model asleep until it is asked), and kept awake (``min_replicas: 1``).
+
 python -m benchmarks.density [--mixed] [--models 1000] [--seconds 30]
 
 Aims: 1,000 ONNX models of 10 KB to 1 MB take at most 600 MiB in all (PSS of all our processes) and wake in 5 ms,
@@ -9,6 +11,7 @@ from the order to the first answer; mixed with scikit-learn and XGBoost 1 GiB an
 
 import argparse
 import asyncio
+import contextlib
 import json
 import math
 import random
@@ -39,9 +42,8 @@ CONNECTIONS = 1000
 """As many as models: requests that wait for one that wakes must not hold back those for others."""
 SETTLED_S = 60.0
 MIB = 2**20
-BODY = json.dumps(
-    {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, INPUTS], "data": [0.5] * INPUTS}]}, separators=(",", ":")
-).encode()
+Models = dict[str, dict[str, str]]
+"""What the spec says of each model, by name."""
 JSON = {"Content-Type": "application/json"}
 
 
@@ -54,24 +56,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         models = write_models(Path(scratch), options.models, mixed=options.mixed)
         with Sizewise({"models": models}) as ours:
-            figures = uvloop.run(measure_waking(ours, list(models)))
-        awake = {name: {**model, "scaling": {"min_replicas": 1}} for name, model in models.items()}
-        with Sizewise({"models": awake}) as ours:
-            rows, held = uvloop.run(measure(ours, list(models), options.seconds))
-        figures |= held
-        rows.append({"role": "all", **figures})
-    name = "density_mixed" if options.mixed else "density_onnx"
-    note = f"{options.models} models of 10 KB to 1 MB, sizes log-uniform; PSS of all processes once all are awake"
-    save(name, rows, note=note, figures=figures)
+            waking = uvloop.run(measure_waking(ours, models))
+            asleep_rows, asleep = uvloop.run(measure(ours, models, options.seconds))
+        awake_models = {name: {**model, "scaling": {"min_replicas": 1}} for name, model in models.items()}
+        with Sizewise({"models": awake_models}) as ours:
+            all_awake_s = uvloop.run(at_home(ours, len(models)))
+            awake_rows, awake = uvloop.run(measure(ours, models, options.seconds))
+    rows = [{"case": "scaled to zero", **row} for row in asleep_rows]
+    rows += [{"case": "kept awake", **row} for row in awake_rows]
+    figures = {**waking, "all_awake_s": all_awake_s}
+    figures |= {f"to_zero_{name}": value for name, value in asleep.items()}
+    figures |= {f"awake_{name}": value for name, value in awake.items()}
+    note = f"{options.models} models of 10 KB to 1 MB, sizes log-uniform; PSS of all processes at the end of the load"
+    save("density_mixed" if options.mixed else "density_onnx", rows, note=note, figures=figures)
 
 
-async def measure_waking(ours: Sizewise, names: list[str]) -> dict[str, float]:
+async def measure_waking(ours: Sizewise, models: Models) -> dict[str, float]:
     """Every model asked once while it sleeps. Those count that woke in a host: the first hundred need none."""
     cold_s, wake_s = [], []
     async with httpx.AsyncClient(timeout=60) as http:
-        for name in random.Random(SEED).sample(names, len(names)):
+        for name in random.Random(SEED).sample(list(models), len(models)):
             began_s = time.monotonic()
-            answer = await http.post(f"{ours.url}/v2/models/{name}/infer", content=BODY, headers=JSON)
+            answer = await http.post(f"{ours.url}/v2/models/{name}/infer", content=body_of(models[name]), headers=JSON)
             answered_s = time.monotonic()
             assert answer.status_code == 200, answer.text
             found = [r for r in (await observed(ours))["replicas"] if r["model"] == name]
@@ -87,22 +93,18 @@ async def measure_waking(ours: Sizewise, names: list[str]) -> dict[str, float]:
     }
 
 
-async def measure(ours: Sizewise, names: list[str], seconds: float) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    began_s = time.monotonic()
-    await at_home(ours, len(names))
-    all_awake_s = time.monotonic() - began_s
-    memory = pss_by_role(ours)
-    status = ours.status()
-    pids = [p["pid"] for p in status["processes"]]
+async def measure(ours: Sizewise, models: Models, seconds: float) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """The load spread over all models, then what every process holds."""
+    pids = ours.pids()
     before_s, began_s = cpu_s(pids), time.monotonic()
-    window = await load(ours.url, names, seconds)
-    cores = (cpu_s(pids) - before_s) / (time.monotonic() - began_s)
+    window = await load(ours.url, models, seconds)
+    cores = (cpu_s(list({*pids, *ours.pids()})) - before_s) / (time.monotonic() - began_s)
+    memory = pss_by_role(ours)
     rows: list[dict[str, Any]] = [
         {"role": role, "processes": count, "pss_mib": round(size / MIB, 1)} for role, (count, size) in memory.items()
     ]
     return rows, {
-        "awake": float(sum(m["replicas"]["ready"] for m in status["models"])),
-        "all_awake_s": round(all_awake_s, 2),
+        "ready": float(sum(m["replicas"]["ready"] for m in ours.status()["models"])),
         "pss_mib": round(sum(size for _, size in memory.values()) / MIB, 1),
         "load_p50_ms": round((window.latency.p50_s or 0) * 1e3, 2),
         "load_p99_ms": round((window.latency.p99_s or 0) * 1e3, 2),
@@ -119,27 +121,32 @@ async def observed(ours: Sizewise) -> dict[str, Any]:
         client.close()
 
 
-async def at_home(ours: Sizewise, count: int) -> None:
-    """Until all are ready, and nobody has a process of its own any more who may share one."""
-    end_s = time.monotonic() + SETTLED_S
-    while time.monotonic() < end_s:
+async def at_home(ours: Sizewise, count: int) -> float:
+    """Seconds until all are ready, and nobody has a process of its own any more who may share one."""
+    began_s = time.monotonic()
+    while time.monotonic() < began_s + SETTLED_S:
         replicas = (await observed(ours))["replicas"]
         if sum(r["state"] == "ready" and bool(r["host"]) for r in replicas) == len(replicas) == count:
-            return
+            break
         await asyncio.sleep(0.5)
+    return round(time.monotonic() - began_s, 2)
 
 
 def pss_by_role(ours: Sizewise) -> dict[str, tuple[int, int]]:
     counts, sizes = Counter[str](), Counter[str]()
     for process in ours.status()["processes"]:
-        counts[process["role"]] += 1
-        sizes[process["role"]] += pss_bytes(process["pid"])
+        with contextlib.suppress(OSError):  # it has ended since
+            sizes[process["role"]] += pss_bytes(process["pid"])
+            counts[process["role"]] += 1
     return {role: (counts[role], sizes[role]) for role in sorted(counts)}
 
 
-async def load(url: str, names: list[str], seconds: float) -> Window:
+async def load(url: str, models: Models, seconds: float) -> Window:
     """Open loop, every model in turn."""
-    targets = [target_of(f"{url}/v2/models/{name}/infer", [Body(content=BODY, headers=JSON)]) for name in names]
+    targets = [
+        target_of(f"{url}/v2/models/{name}/infer", [Body(content=body_of(model), headers=JSON)])
+        for name, model in models.items()
+    ]
     first = targets[0]
     target = Target(
         url=url,
@@ -160,10 +167,17 @@ def quantile_ms(values_s: list[float], share: float) -> float:
     return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1e3, 2)
 
 
-def write_models(folder: Path, count: int, *, mixed: bool) -> dict[str, dict[str, str]]:
-    """``x`` [-1, 32] to a few outputs; sizes spread evenly over the logarithm of the bytes."""
+def body_of(model: dict[str, str]) -> bytes:
+    """One row; what is not an ONNX file does not name its input."""
+    name = "x" if model["uri"].endswith(".onnx") else "input"
+    tensor = {"name": name, "datatype": "FP32", "shape": [1, INPUTS], "data": [0.5] * INPUTS}
+    return json.dumps({"inputs": [tensor]}, separators=(",", ":")).encode()
+
+
+def write_models(folder: Path, count: int, *, mixed: bool) -> Models:
+    """[-1, 32] to a few outputs; sizes spread evenly over the logarithm of the bytes."""
     rng = random.Random(SEED)
-    models = {}
+    models: Models = {}
     for i in range(count):
         size = math.exp(rng.uniform(math.log(SMALLEST_BYTES), math.log(LARGEST_BYTES)))
         kind = ("onnx", "sklearn", "xgboost")[i % 3] if mixed else "onnx"

@@ -1,11 +1,14 @@
 """Peers of the serving benchmark are pinned to the last package, and Sizewise never imports any of this."""
 
+import ast
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from benchmarks.common import BUDGETS, over_budget
 from benchmarks.serving.environments import named
 from benchmarks.serving.registry import PEERS as REGISTRY
 from benchmarks.serving.table import FIGURES, markdown
@@ -41,3 +44,27 @@ def test_the_page_shows_a_record_that_is_here() -> None:
 def test_the_page_says_what_each_peer_is_good_for() -> None:
     page = (ROOT / "docs/performance.md").read_text()
     assert not [name for name, peer in REGISTRY.items() if f"| {name} | {peer.good_for} |" not in page]
+
+
+def saved_names(path: Path) -> set[str]:
+    """What a benchmark saves its results as: every text in the first argument of its calls of ``common.save``."""
+    module = ast.parse(path.read_text())
+    imports = [node for node in module.body if isinstance(node, ast.ImportFrom) and node.module == "benchmarks.common"]
+    if not any(name.name == "save" for node in imports for name in node.names):
+        return set()
+    calls = [node for node in ast.walk(module) if isinstance(node, ast.Call) and ast.unparse(node.func) == "save"]
+    texts = [node for call in calls for node in ast.walk(call.args[0]) if isinstance(node, ast.Constant)]
+    names = {node.value for node in texts if isinstance(node.value, str)}
+    assert names, f"{shown(path)}: the name of its results cannot be read here"
+    return names
+
+
+def test_every_result_has_a_budget_and_every_budget_a_result() -> None:
+    saved = set().union(*(saved_names(path) for path in python_files("benchmarks")))
+    assert saved == tomllib.loads(BUDGETS.read_text()).keys()
+
+
+def test_a_figure_without_a_budget_is_said() -> None:
+    assert over_budget("decide", "mixed_1000_ms", 1.0) is None
+    assert "no limits" in str(over_budget("decide", "nobody knows", 1.0))
+    assert "no limits" in str(over_budget("nobody knows", "per_s", 1.0))
