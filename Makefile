@@ -7,7 +7,7 @@ export PYTHON VENV
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-all check check-fast format bench bench-serving docs clean help
+.PHONY: demo test test-all check check-fast format bench bench-serving fuzz docs clean help
 
 demo: ## set up and run the main job on real models: about four minutes after set-up
 	@scripts/setup.sh demo
@@ -45,6 +45,10 @@ bench: ## run the benchmarks and hold them against benchmarks/budgets.toml
 bench-serving: ## measure Sizewise beside eight other model servers: 20 minutes; at first also 3 GB of packages
 	@scripts/setup.sh dev
 	@$(BIN)/python -m benchmarks.serving $(ARGS)
+
+fuzz: ## throw random bytes at everything that reads them for ten minutes, and keep what is new
+	@scripts/setup.sh dev
+	@$(BIN)/python -m tests.fuzz --seconds 600 $(ARGS)
 
 docs: ## check that every relative link in the documents leads somewhere
 	@scripts/setup.sh dev

@@ -134,6 +134,36 @@ BODY = [
     b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":8}}]}' + bytes(8),
     *NUMBERS,
 ]
+ANSWERS = [
+    *(b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 204 \r\n\r\n", b"HTTP/1.1 503 x\r\n"),
+    *(
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 101 x\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/2 200\r\n",
+    ),
+    *(b"Content-Length: 3\r\n", b"content-length:", b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: gzip\r\n"),
+    *(
+        b"Connection: close\r\n",
+        b"Connection: X, keep-alive\r\n",
+        b"X: y\r\n",
+        b"Location: /a\r\n",
+        b"\r\n",
+        b"\n",
+        b"\x00",
+    ),
+    *(
+        b"3\r\nabc\r\n",
+        b"0\r\n\r\n",
+        b"0\r\nX: y\r\n\r\n",
+        b"2;a=b\r\nab\r\n",
+        b"fffffffffffffffff\r\n",
+        b"abc",
+        b"a" * 70,
+    ),
+    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n\r\nabc",
+]
 _REQUEST = ModelInferRequest(model_name="m", id="a", raw_input_contents=[bytes(8)])
 _REQUEST.inputs.add(name="x", datatype="FP32", shape=[1, 2])
 _TYPED = ModelInferRequest(model_name="m")
@@ -164,6 +194,9 @@ TOKENS: dict[str, list[bytes]] = {
     "frames": FRAMES,
     "replica": FRAMES,
     "body": BODY,
+    "quick": BODY,
+    "proxy": ANSWERS + NUMBERS,
+    "upstream": ANSWERS + NUMBERS,
 }
 
 

@@ -7,6 +7,7 @@ a file of the corpus is the whole story.
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
@@ -16,8 +17,11 @@ from sizewise.gateway.link import FrameReplica
 from sizewise.grpc_gateway.messages import ModelInferRequest
 from sizewise.grpc_gateway.translate import BAD_ANSWER, BadRequestError, answer_of, body_of
 from sizewise.protocols.frames import Decoder, Encoding, FrameError, encode
-from sizewise.protocols.oip import RequestError, Signature, decode
+from sizewise.protocols.oip import InferRequest, RequestError, Signature, decode
+from sizewise.protocols.oip.quick import plain_document
+from sizewise.protocols.oip.v2 import NOTHING, from_document
 from sizewise.replica.receiving import Receiver
+from tests.fuzz.servers import ASKED, front, proxied
 from tests.unit.gateway.rig import FakeReplica, FakeTransport, Rig, infer
 
 LIMITS = Limits(head_bytes=2048, headers=20, body_bytes=1000, buffered_bytes=30_000, pipelined=4)
@@ -189,6 +193,46 @@ def body(data: bytes) -> str:
     return f"{encoding.name} {[tensor.datatype for tensor in request.inputs][:2]}"
 
 
+def quick(data: bytes) -> str:
+    """What replicas decode long bodies with gives what the exact decoder gives, refusals included, or declines."""
+    signature, content = SIGNATURES[data[0] % 4 if data else 0], data[1:]
+    document = plain_document(content)
+    if document is None:
+        return "declined"
+    found = _request_of(lambda: from_document(document, tail=NOTHING, signature=signature))
+    assert found == _request_of(lambda: decode(content, signature=signature))
+    return re.sub(r"[0-9'\"].*", "", found)[:50] if isinstance(found, str) else f"{[t[1] for t in found[0]][:2]}"
+
+
+def _request_of(make: Callable[[], InferRequest]) -> str | tuple[Any, ...]:
+    """All that a model or a client could see of a request."""
+    try:
+        made = make()
+    except RequestError as error:
+        return str(error)
+    tensors = [
+        (t.name, t.datatype, t.shape, t.data if isinstance(t.data, list) else bytes(t.data)) for t in made.inputs
+    ]
+    return tensors, made.outputs, made.reply, made.id, made.binary, made.parameters
+
+
+def proxy(data: bytes) -> str:
+    """However the bytes of a user's own server arrive: the same status and body for the client, and nothing kept."""
+    whole, cut = pieces(data[1:])
+    method = data[0] if data else 0
+    status, content, how = proxied(method, [whole])
+    assert (status, content, how) == proxied(method, cut)
+    return f"{method % len(ASKED)} {status[:1]!r} {bool(content)} {how}"
+
+
+def upstream(data: bytes) -> str:
+    """However the bytes of the gateway reach the gRPC front: the same answer, or none."""
+    whole, cut = pieces(data)
+    how, content = front([whole])
+    assert (how, content) == front(cut)
+    return f"{how} {bool(content)}"
+
+
 def grpc(data: bytes) -> str:
     """A message becomes a body that decodes or is refused; a body becomes an answer or is refused."""
     choice, content = data[:1], data[1:]
@@ -218,4 +262,13 @@ def grpc(data: bytes) -> str:
     return f"{[tensor.datatype for tensor in found.inputs][:2]}"
 
 
-TARGETS: dict[str, Target] = {"http": http, "frames": frames, "replica": replica, "body": body, "grpc": grpc}
+TARGETS: dict[str, Target] = {
+    "http": http,
+    "frames": frames,
+    "replica": replica,
+    "body": body,
+    "quick": quick,
+    "proxy": proxy,
+    "upstream": upstream,
+    "grpc": grpc,
+}

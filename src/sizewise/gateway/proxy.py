@@ -176,7 +176,7 @@ class Upstream(asyncio.Protocol):
         self._headers: list[Header] = []
         self._head: AnswerHead | None = None
         self._out: list[bytes] = []
-        self._complete = self._reusable = False
+        self._complete = self._reusable = self._unasked = False
 
     def begin(self, x: Exchange) -> None:
         self._x, self._head, self._complete, self._reusable = x, None, False, False
@@ -203,6 +203,11 @@ class Upstream(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
+        if self._complete:
+            self._unasked = (
+                True  # a second answer: no client's, and what follows on this connection is not to be trusted
+            )
+            return
         if status < 200:
             self._headers = []
             return
@@ -218,7 +223,7 @@ class Upstream(asyncio.Protocol):
             self._complete = True
 
     def on_body(self, data: bytes) -> None:
-        if self._head is None or self._head.bodiless:
+        if self._head is None or self._complete:
             return
         if self._head.chunked:
             self._out += (b"%x\r\n" % len(data), data, b"\r\n")
@@ -231,7 +236,8 @@ class Upstream(asyncio.Protocol):
         self._complete = True
         # After HEAD the parser waits for a body that never comes
         bodiless = self._x is not None and self._x.method == b"HEAD"
-        self._reusable = self._parser.should_keep_alive() and not self._head.until_eof and not bodiless
+        kept = self._parser.should_keep_alive() and not self._unasked
+        self._reusable = kept and not self._head.until_eof and not bodiless
 
     # What the loop calls --------------------------------------------------------------------------------------
 
@@ -247,8 +253,10 @@ class Upstream(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             log.warning("replica %s: malformed answer: %s", self._owner.replica_id, error)
-            self._transport.abort()
-            return
+            self._reusable = False
+            if not self._complete:
+                self._transport.abort()
+                return
         if self._complete:
             self._finish()
         elif self._out:
