@@ -7,7 +7,7 @@ are short; with WAL, readers (``sqlite3 state.db`` by hand) disturb nobody.
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,8 @@ from sizewise.protocols.serde import dumps, loads
 T = TypeVar("T")
 KEEP_DECISIONS = 1000
 """For each model. Only changes are kept, so this is days of ordinary traffic; older ones go."""
+TRIM_EVERY = 64
+"""Decisions of one model: counting to KEEP_DECISIONS in an index takes some 0.1 ms."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS models (name TEXT PRIMARY KEY, record TEXT NOT NULL);
@@ -30,6 +32,11 @@ CREATE TABLE IF NOT EXISTS decisions (
     id INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL, record TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS decisions_by_model ON decisions (model, id);
 CREATE TABLE IF NOT EXISTS notes (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+_TRIM = """
+DELETE FROM decisions WHERE model = ?1 AND id <= (
+    SELECT id FROM decisions WHERE model = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2);
 """
 
 
@@ -58,7 +65,8 @@ class StateStore:
 
     def __init__(self, path: Path | None) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
-        self._writes = 0
+        self._untrimmed: dict[str, int] = {}
+        """Decisions of each model since its old ones went; a model that is not named may have any number."""
         # Every later call runs in the one thread; only this one and close() do not.
         self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
         try:
@@ -86,9 +94,14 @@ class StateStore:
     async def add_decisions(self, records: Sequence[DecisionRecord]) -> None:
         if records:
             rows = [(record.model, dumps(record).decode()) for record in records]
-            self._writes += len(rows)
-            trim = self._writes % 64 < len(rows)
-            await self._run(lambda db: _add_decisions(db, rows, trim=trim))
+            full = {record.model for record in records if self._counted(record.model) == TRIM_EVERY}
+            await self._run(lambda db: _add_decisions(db, rows, full))
+
+    def _counted(self, model: str) -> int:
+        """Since old ones went, this one included."""
+        before = self._untrimmed.get(model, TRIM_EVERY - 1)
+        self._untrimmed[model] = (before + 1) % TRIM_EVERY
+        return before + 1
 
     async def decisions(self, model: str, limit: int) -> list[DecisionRecord]:
         """The newest first."""
@@ -132,11 +145,7 @@ def _delete_model(db: sqlite3.Connection, name: str) -> None:
     db.execute("DELETE FROM decisions WHERE model = ?", (name,))
 
 
-def _add_decisions(db: sqlite3.Connection, rows: list[tuple[str, str]], *, trim: bool) -> None:
+def _add_decisions(db: sqlite3.Connection, rows: list[tuple[str, str]], full: Collection[str]) -> None:
+    """``full`` are the models whose oldest ones go."""
     db.executemany("INSERT INTO decisions (model, record) VALUES (?, ?)", rows)
-    if trim:
-        for model in {model for model, _ in rows}:
-            query = "SELECT id FROM decisions WHERE model = ? ORDER BY id DESC LIMIT 1 OFFSET ?"
-            oldest = db.execute(query, (model, KEEP_DECISIONS - 1)).fetchone()
-            if oldest:
-                db.execute("DELETE FROM decisions WHERE model = ? AND id < ?", (model, oldest[0]))
+    db.executemany(_TRIM, [(model, KEEP_DECISIONS) for model in full])

@@ -1,12 +1,13 @@
 """The state in SQLite, in memory here."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from sizewise.controller.records import ModelRecord, VersionRecord
 from sizewise.controller.spec import ModelSpec
-from sizewise.controller.state import KEEP_DECISIONS, DecisionRecord, StateStore
+from sizewise.controller.state import KEEP_DECISIONS, TRIM_EVERY, DecisionRecord, StateStore
 from sizewise.core.fleet import Refused, ScalingPolicy
 from sizewise.core.profiles import ModelFacts
 from sizewise.core.reasons import because
@@ -61,14 +62,28 @@ async def test_models_come_back_as_they_were(state: StateStore) -> None:
     assert list(await state.models()) == ["b"]
 
 
-async def test_decisions_are_bounded_and_the_newest_come_first(state: StateStore) -> None:
+async def test_decisions_of_each_model_are_bounded_and_the_newest_come_first(state: StateStore) -> None:
+    """The models take turns, so that no count of all writes falls on the same one always."""
     await state.add_decisions([decision("other", 1)])
-    for begin in range(0, KEEP_DECISIONS + 500, 50):
-        await state.add_decisions([decision("a", begin + n) for n in range(50)])
-    kept = await state.decisions("a", 10_000)
-    assert KEEP_DECISIONS <= len(kept) <= KEEP_DECISIONS + 64
-    assert [d.desired for d in kept[:3]] == [1499, 1498, 1497]
+    await state.add_decisions([decision(model, n) for n in range(KEEP_DECISIONS) for model in "ab"])
+    written = KEEP_DECISIONS + 2 * TRIM_EVERY
+    for n in range(KEEP_DECISIONS, written):
+        await state.add_decisions([decision("a", n)])
+        await state.add_decisions([decision("b", n)])
+    for model in "ab":
+        kept = await state.decisions(model, 10_000)
+        assert KEEP_DECISIONS <= len(kept) < KEEP_DECISIONS + TRIM_EVERY
+        assert [d.desired for d in kept] == [written - 1 - n for n in range(len(kept))]
     assert await state.decisions("other", 5) == [decision("other", 1)]
+
+
+async def test_old_decisions_go_after_a_start_too(tmp_path: Path) -> None:
+    for start in range(3):
+        state = StateStore(tmp_path / "state.db")
+        await state.add_decisions([decision("a", n) for n in range(KEEP_DECISIONS if start == 0 else TRIM_EVERY // 2)])
+        kept = await state.decisions("a", 10_000)
+        state.close()
+        assert len(kept) == KEEP_DECISIONS, "none was trimmed since the start, so the first one trims"
 
 
 async def test_notes_are_replaced(state: StateStore) -> None:
