@@ -47,7 +47,6 @@ class Bench:
     memory_bytes: int
     """Private memory the model may take; it is ended above."""
     time_s: float = 300.0
-    silence_s: float = 120.0
     budget: CurveBudget = field(default_factory=CurveBudget)
     kind: str = ""
     """Names this kind of machine where ``memory_bytes`` is not all of its memory."""
@@ -93,7 +92,7 @@ def measure(
     child = Child(
         argv=(sys.executable, "-m", "sizewise.profiling.child"),
         name=facts.entry or folder.name,
-        limits=Limits(time_s=bench.time_s, silence_s=bench.silence_s, memory_bytes=bench.memory_bytes),
+        limits=Limits(time_s=bench.time_s, memory_bytes=bench.memory_bytes),
     )
     collect = _collector(runs, notes, on_progress or _silent)
     run_child(child, to_jsonable(_job(facts, folder, bench, form=form)), collect)
