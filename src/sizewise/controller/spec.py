@@ -61,7 +61,7 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSpec:
-    """The budget all models share. None: found out from the machine and from the cgroup, if one is there."""
+    """The budget all models share. None: found out from the machine, its cgroup and the limits of the process."""
 
     cpus: float | None = None
     memory_bytes: int | None = None

@@ -15,7 +15,7 @@ class Machine:
     cpus: float
     """Processors this process may use; a fraction under a cgroup quota."""
     memory_bytes: int
-    """What there is in all, or the cgroup's limit where that is lower."""
+    """What there is in all, or the limit of the cgroup or of this process where that is lower."""
     memory_available_bytes: int
     """What could be taken now without swapping."""
     disk_bytes: int
@@ -29,6 +29,10 @@ class Roots:
 
     proc: Path = Path("/proc")
     cgroup: Path = Path("/sys/fs/cgroup")
+
+
+PROCESS_LIMITS = ("Max address space", "Max data size")
+"""RLIMIT_AS and RLIMIT_DATA, as the kernel words them."""
 
 
 def find_machine(state_dir: Path, roots: Roots | None = None) -> Machine:
@@ -50,7 +54,11 @@ def _existing(path: Path) -> Path:
 
 
 def _memory(roots: Roots) -> tuple[int, int]:
-    """(total, available) in bytes: the machine's, capped by every cgroup above this process that has a limit."""
+    """(total, available) in bytes: the machine's, capped by every cgroup above this process that has a limit.
+
+    Capped by the limits of this process, too. Every replica inherits them, so no larger one could start; what several
+    replicas may take together is unknown, and the cautious reading is that they share it.
+    """
     fields = {}
     for line in (roots.proc / "meminfo").read_text().splitlines():
         key, _, rest = line.partition(":")
@@ -64,7 +72,18 @@ def _memory(roots: Roots) -> tuple[int, int]:
             # Page cache that the kernel could take back counts as used here: the cautious reading
             available = min(available, max(0, int(limit - (used if math.isfinite(used) else 0))))
             total = int(limit)
-    return total, available
+    limit = _process_limit(roots)
+    return int(min(total, limit)), int(min(available, limit))
+
+
+def _process_limit(roots: Roots) -> float:
+    """Bytes that this process may have; infinite without a limit. The soft limits are what the kernel goes by."""
+    try:
+        lines = (roots.proc / "self" / "limits").read_text().splitlines()
+    except OSError:
+        return math.inf
+    soft = [line[len(name) :].split()[0] for line in lines for name in PROCESS_LIMITS if line.startswith(name)]
+    return min((float(each) for each in soft if each != "unlimited"), default=math.inf)
 
 
 def _cpu_quota(roots: Roots) -> float:
