@@ -40,10 +40,10 @@ UNTIL_S = 120.0
 class Plane:
     """One state folder with what runs for it. Use as ``async with Plane() as plane``."""
 
-    def __init__(self, *, port: int = 0, hello: Hello | None = None) -> None:
+    def __init__(self, *, port: int = 0, grpc_port: int | None = None, hello: Hello | None = None) -> None:
         # Short, as a socket's path has at most 107 bytes
         self.state_dir = Path(tempfile.mkdtemp(prefix="sizewise-"))
-        self.options = KeeperOptions(state_dir=self.state_dir, port=port)
+        self.options = KeeperOptions(state_dir=self.state_dir, port=port, grpc_port=grpc_port)
         self.hello = hello
         self.backend = LocalBackend(self.options, hello=hello)
         self._news = asyncio.Event()

@@ -1,12 +1,15 @@
 """``status`` and ``explain`` hold the keys that were promised, with values that can be true."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import onnx
 import psutil
 import pytest
 
-from tests.e2e.plane import doubling
+from sizewise.protocols.backend import HoldWarm, StartReplica
+from tests.e2e.plane import Plane, doubling, publish
 from tests.e2e.steady_load import ROW, Load
 from tests.e2e.system import System, named, ready
 
@@ -23,6 +26,11 @@ DECISION_KEYS = {"inputs", "code", "reason", "refused", "effect", "desired", "at
 def system() -> Iterator[System]:
     with System() as made:
         yield made
+
+
+def assert_titled(pid: int, role: str, model: str | None, state_dir: Path) -> None:
+    title = " ".join(psutil.Process(pid).cmdline()).split()
+    assert title == ["sizewise", role, *([model] if model else []), "--state-dir", str(state_dir)]
 
 
 async def test_status_has_what_was_promised(system: System) -> None:
@@ -48,11 +56,24 @@ async def test_status_has_what_was_promised(system: System) -> None:
     roles = {process["role"] for process in status["processes"]}
     assert roles == {"controller", "keeper", "gateway", "warm", "replica"}
     for process in status["processes"]:
-        words = ["sizewise", process["role"], *([process["model"]] if process["model"] else [])]
-        title = " ".join(psutil.Process(process["pid"]).cmdline()).split()
-        assert title == [*words, "--state-dir", str(system.state_dir)]
+        assert_titled(process["pid"], process["role"], process["model"], system.state_dir)
     decision = system.ok("explain", "m", "-o", "json").json["decisions"][0]
     assert decision.keys() >= DECISION_KEYS
     unknown = system.run("explain", "nobody")
     assert (unknown.code, "deployed are: asleep, m" in unknown.line) == (1, True)
     assert "loaded m@" in system.ok("logs", "m").out
+
+
+async def test_processes_that_not_every_system_has_title_themselves_alike() -> None:
+    async with Plane(grpc_port=0) as plane:
+        files = plane.state_dir / "store" / "held"
+        files.mkdir(parents=True)
+        (files / "weights.bin").write_bytes(b"0")
+        shared = replace(plane.onnx("m", "m-1"), host="beef")
+        held = HoldWarm(model="held", version="1", path=str(files), files=("weights.bin",))
+        await plane.backend.apply([publish("m"), StartReplica(spec=shared), held])
+        await plane.ready("m-1")
+        wanted = {"grpc", "holder", "host"}
+        seen = await plane.until(lambda seen: wanted <= {process.role for process in seen.processes})
+        for process in [process for process in seen.processes if process.role in wanted]:
+            assert_titled(process.pid, process.role, process.model, plane.state_dir)

@@ -1,6 +1,6 @@
 """The holder: keeps files of models in memory that no replica has mapped, and reads them without getting in the way.
 
-python -m sizewise.backends.local.holder --run-dir R
+python -m sizewise.backends.local.holder --run-dir R --state-dir D
 
 It lives longer than a keeper, which tells it everything there is to hold in one message; see docs/architecture.md.
 """
@@ -161,13 +161,14 @@ async def run(run_dir: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="sizewise holder")
     parser.add_argument("--run-dir", type=Path, required=True)
-    run_dir = parser.parse_args().run_dir
+    parser.add_argument("--state-dir", type=Path, required=True, help="names the process")
+    arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s holder %(levelname)s %(message)s")
-    setproctitle(f"sizewise holder --run-dir {run_dir}")
+    setproctitle(f"sizewise holder --state-dir {arguments.state_dir}")
     os.nice(NICE)
     with contextlib.suppress(psutil.Error, OSError):
         psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
-    asyncio.run(run(run_dir))
+    asyncio.run(run(arguments.run_dir))
     return 0
 
 

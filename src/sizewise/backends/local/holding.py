@@ -136,7 +136,8 @@ class HolderGuard:
             return self._client
         path, folders = self._folders.run_dir / SOCKET, self._folders
         path.unlink(missing_ok=True)
-        argv = [sys.executable, "-P", "-m", "sizewise.backends.local.holder", "--run-dir", str(folders.run_dir)]
+        where = ["--run-dir", str(folders.run_dir), "--state-dir", str(folders.state_dir)]
+        argv = [sys.executable, "-P", "-m", "sizewise.backends.local.holder", *where]
         process = self.process = spawn(argv, log=folders.log_of("holder"))
         prefer_in_oom(process.pid, OOM_SCORE)
         self._client = await until_connected(

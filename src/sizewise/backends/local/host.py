@@ -159,7 +159,7 @@ class Host:
         self._began_s = time.monotonic()
         path = socket_of(self._folders.run_dir, self.host)
         path.unlink(missing_ok=True)
-        process = await forked(lambda: parent.fork(self.host, f"host-{self.runtime}", shared=True), parent)
+        process = await forked(lambda: parent.fork(self.host, self.runtime, shared=True), parent)
         try:
             link = await ReplicaLink.connect(path)
         except BaseException:

@@ -60,9 +60,12 @@ class WarmParent:
         return self._folders.run_dir / f"warm-{self.runtime}.sock"
 
     async def fork(self, replica_id: str, model: str, *, shared: bool = False) -> int:
-        """Pid of a new replica process, or of one that replicas share. Raises UnavailableError with the reason."""
+        """Pid of a new replica process, or of one that replicas share, which is called by its runtime.
+
+        Raises UnavailableError with the reason.
+        """
         client = await self._connected()
-        log_path = self._folders.log_of(model)
+        log_path = self._folders.log_of(f"host-{model}" if shared else model)
         bound_log(log_path)
         name = {"replica_id": replica_id, "model": model, "shared": shared}
         order = {"op": "fork", **name, "log": str(log_path)}
