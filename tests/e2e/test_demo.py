@@ -111,7 +111,7 @@ def _compares_with_what_was_measured(report: Report, weighed: Mapping[str, Model
         if row.profile_measured:
             memory = weighed[row.name].memory
             replica_bytes = memory.replica_bytes + memory.mapped_bytes
-            assert row.always_on_memory_byte_seconds == pytest.approx(replica_bytes * SECONDS)
+            assert row.always_on_memory_byte_seconds == pytest.approx(replica_bytes * report.lasted_s)
         else:
             assert row.always_on_memory_byte_seconds > 0
 

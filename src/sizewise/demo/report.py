@@ -45,6 +45,9 @@ class ModelReport:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     seconds: float
+    """Of traffic."""
+    lasted_s: float
+    """Until its last answer had been counted: what the rest is over."""
     seed: int
     requests: int
     answered: int
@@ -76,6 +79,7 @@ def make_report(run: "Run", status: Mapping[str, Any]) -> Report:
     requests = sum(row.requests for row in rows)
     return Report(
         seconds=run.seconds,
+        lasted_s=run.lasted_s,
         seed=run.seed,
         requests=requests,
         answered=sum(row.answered for row in rows),
@@ -88,7 +92,7 @@ def make_report(run: "Run", status: Mapping[str, Any]) -> Report:
         always_on_replica_seconds=sum(row.always_on_replica_seconds for row in rows),
         always_on_memory_byte_seconds=sum(row.always_on_memory_byte_seconds for row in rows),
         memory_budget_bytes=status["machine"]["memory_bytes"],
-        models_sum_bytes=round(sum(row.always_on_memory_byte_seconds for row in rows) / run.seconds),
+        models_sum_bytes=round(sum(row.always_on_memory_byte_seconds for row in rows) / run.lasted_s),
         models=rows,
     )
 
@@ -120,7 +124,7 @@ def _model_report(run: "Run", model: DemoModel, status: Mapping[str, Any]) -> Mo
         replica_seconds=status["replica_seconds"],
         memory_byte_seconds=status["memory_byte_seconds"],
         peak_replicas=run.timeline.peak(model.name),
-        always_on_replica_seconds=run.seconds,
-        always_on_memory_byte_seconds=replica_bytes * run.seconds,
+        always_on_replica_seconds=run.lasted_s,
+        always_on_memory_byte_seconds=replica_bytes * run.lasted_s,
         profile_measured=profile is not None,
     )

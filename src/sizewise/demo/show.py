@@ -120,7 +120,7 @@ def summary(report: Report) -> list[str]:
             "replica-seconds."
         ),
         (
-            f"*Computed from the measured profiles: one replica of each model for {report.seconds:.0f} s takes "
+            f"*Computed from the measured profiles: one replica of each model for {report.lasted_s:.0f} s takes "
             f"{_gib_s(report.always_on_memory_byte_seconds)} and {report.always_on_replica_seconds:.0f} "
             f"replica-seconds; this run took {saved:.0%} less memory-time and {fewer:.0%} fewer replica-seconds."
         ),

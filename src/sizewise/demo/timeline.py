@@ -1,7 +1,6 @@
 """What ran when: one sample of every model's replicas a second, drawn as a line of blocks."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,14 +32,6 @@ class Timeline:
 
     def peak(self, model: str) -> int:
         return max((ready for _, ready, _ in self._samples[model]), default=0)
-
-    def last_ready_s(self, model: str) -> float | None:
-        """The last moment at which a replica was ready; None when there never was one."""
-        times = [at_s for at_s, ready, _ in self._samples[model] if ready]
-        return times[-1] if times else None
-
-    def samples(self, model: str) -> Sequence[tuple[float, int, int]]:
-        return tuple(self._samples[model])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
