@@ -359,7 +359,7 @@ class Controller:
     async def _tidy(self, now_s: float) -> None:
         """What may wait until everything urgent is done."""
         await self._housekeeper.tidy(self.snapshot, self.ledger, self.profiles, now_s=now_s)
-        if now_s - self._kept_at_s >= KEEP_EVERY_S:
+        if self._parts.state.durable and now_s - self._kept_at_s >= KEEP_EVERY_S:
             self._kept_at_s = now_s
             await self._keep()
 

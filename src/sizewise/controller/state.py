@@ -63,6 +63,9 @@ class DecisionRecord:
 class StateStore:
     """``path`` None keeps everything in memory (simulation, tests)."""
 
+    durable = True
+    """Whether it outlives its controller: notes for another that never comes need not be written."""
+
     def __init__(self, path: Path | None) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
         self._untrimmed: dict[str, int] = {}

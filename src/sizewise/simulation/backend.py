@@ -143,6 +143,8 @@ class SimulatedBackend:
 class MemoryState(StateStore):
     """A state that lives as long as the run."""
 
+    durable = False
+
     def __init__(self, records: Mapping[str, ModelRecord], *, keeps: int) -> None:
         self._records = dict(records)
         self._keeps = keeps

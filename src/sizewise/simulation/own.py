@@ -56,7 +56,7 @@ class Own:
             state=self._state,
             store=NoFiles(),
             weigher=KnownWeights(profiles),
-            unix_s=clock.now_s,
+            unix_s=lambda: scenario.begins_unix_s + clock.now_s(),
             new_id=lambda: f"s{next(ids)}",
         )
         self._controller = Controller(parts, budget_of(scenario))

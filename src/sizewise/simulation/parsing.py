@@ -10,6 +10,7 @@ from sizewise.simulation.generators import KINDS, fitted
 from sizewise.simulation.modelling import model_of, spread_of
 from sizewise.simulation.scenario import (
     A_MINUTE,
+    WEEKDAYS,
     Capacity,
     Dispatch,
     Generator,
@@ -25,7 +26,7 @@ TOP_KEYS = (
     *("trace", "generate", "models", "capacity", "policies", "shedding", "dispatch", "max_in_flight"),
     *("start_replicas", "decide_every_s", "wake_s", "metrics", "window", "seed"),
 )
-TRACE_KEYS = ("path", "scale", "from_s", "to_s", "models", "columns")
+TRACE_KEYS = ("path", "scale", "begins", "from_s", "to_s", "models", "columns")
 MACHINE_KEYS = (
     *("cpus", "memory", "device_memory", "price_usd_per_h", "min", "max"),
     *("provision_s", "linger_s", "stock_outs", "load_slots"),
@@ -142,6 +143,7 @@ def _trace(value: Value, base: Path) -> TraceSource:
         model=named.get("model", None if columns else "model"),
         requests=named.get("requests"),
         scale=keys["scale"].number(1e-6, 1e6) if "scale" in keys else 1.0,
+        begins=keys["begins"].choice(WEEKDAYS) if "begins" in keys else WEEKDAYS[0],
         from_s=from_s,
         to_s=to_s,
         names=tuple(name.word() for name in names),

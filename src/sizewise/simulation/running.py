@@ -210,7 +210,8 @@ def _run_policy(scenario: Scenario, policy: PolicyChoice, tell: Tell) -> Outcome
         eyes = Eyes(pools, len(names), scenario.metrics, seed=scenario.seed)
         own = Own(scenario, world, names, eyes=eyes, policy=policy)
         own.run(workload.end_s, watch)
-        decisions = [(d.at_unix_s, d.model, d.desired, render(d.reason)) for d in own.decisions if d.effect]
+        begins_s = scenario.begins_unix_s
+        decisions = [(d.at_unix_s - begins_s, d.model, d.desired, render(d.reason)) for d in own.decisions if d.effect]
     else:
         changes = _run_incumbent(scenario, policy, world, end_s=workload.end_s, watch=watch)
         decisions = [(c.at_s, names[c.model], c.desired, render(c.reason)) for c in changes]

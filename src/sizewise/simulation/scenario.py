@@ -12,6 +12,9 @@ from sizewise.core.slo import Slo
 from sizewise.simulation.spread import Shape, Spread, constant
 
 MANY_REPLICAS = 1000
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+MONDAY_UNIX_S = 1_704_067_200.0
+"""2024-01-01 00:00 UTC: when simulated time begins, unless the trace says another day of the week."""
 NOTHING, A_MINUTE = constant(0.0), constant(60.0)
 
 
@@ -45,6 +48,8 @@ class TraceSource:
     requests: str | None = None
     """Column of counts; None: one row is one request, unless the file has the column ``requests``."""
     scale: float = 1.0
+    begins: str = WEEKDAYS[0]
+    """Day of the week whose midnight, UTC, is second 0 of the file."""
     from_s: float = 0.0
     to_s: float | None = None
     names: tuple[str, ...] = ()
@@ -196,3 +201,11 @@ class Scenario:
     def counted_from_s(self) -> float:
         """Requests and costs before this are not reported: the first whole minute behind the warm-up."""
         return math.ceil(self.warmup_s / 60.0) * 60.0
+
+    @property
+    def begins_unix_s(self) -> float:
+        """The date of second 0: seasons know hours of the day and weekends."""
+        source = self.source
+        if isinstance(source, Generator):
+            return MONDAY_UNIX_S
+        return MONDAY_UNIX_S + WEEKDAYS.index(source.begins) * 86_400.0 + source.from_s
