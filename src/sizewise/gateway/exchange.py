@@ -63,6 +63,8 @@ class Exchange:
     """Where it is now."""
     ahead = -1
     """Requests before it when it came; -1 when it was held, which says nothing about speed."""
+    expected_s = 0.0
+    """What it was then expected to take."""
     sent_s = 0.0
     """When its replica got it."""
     number = 0

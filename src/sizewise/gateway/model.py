@@ -85,7 +85,8 @@ class Model:
         if shed is not None:
             self._overloaded(x, shed)
             return
-        x.ahead = queued + outstanding
+        x.ahead = ahead = queued + outstanding
+        x.expected_s = self.admission.expected_s(ahead)
         if not x.deadline_s:
             x.deadline_s = x.arrived_s + self.route.timeout_s
         if not queued and (slot := routing.take()) is not None:
@@ -99,7 +100,7 @@ class Model:
         latency_s = now_s - x.arrived_s
         self.traffic.settle(status, latency_s, self.slo_s)
         if x.ahead >= 0:
-            self.admission.done(x.ahead, latency_s)
+            self.admission.done(x.ahead, x.expected_s, latency_s)
 
     def pump(self, now_s: float) -> None:
         """Send what waits to replicas that have room."""

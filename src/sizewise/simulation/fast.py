@@ -25,6 +25,7 @@ class FastPools:
         self._ri = np.zeros((0, k.REPLICA_INTS), dtype=np.int64)
         self._times = np.zeros((0, self._most))
         self._aheads = np.zeros((0, self._most), dtype=np.int64)
+        self._expected = np.zeros((0, self._most))
         self._where: list[int] = []
         self._free: list[int] = []
         self._setups = tuple(setups)
@@ -36,6 +37,7 @@ class FastPools:
         # Memory is taken when it is written to: most models of a long catalogue never have a queue
         room = sum(each.max_queue + 1 for each in setups)
         self._queue_s, self._queue_ahead = np.zeros(room), np.zeros(room, dtype=np.int64)
+        self._queue_expected = np.zeros(room)
         self._grow_replicas(max(16, count))
 
     @property
@@ -132,9 +134,11 @@ class FastPools:
             ri=self._ri,
             times=self._times,
             aheads=self._aheads,
+            expected=self._expected,
             members=self._members,
             queue_s=self._queue_s,
             queue_ahead=self._queue_ahead,
+            queue_expected=self._queue_expected,
             curves=self._draws[0],
             tables=self._draws[1],
             latency=record.latency,
@@ -165,6 +169,7 @@ class FastPools:
 
         self._rf, self._ri = longer(self._rf), longer(self._ri)
         self._times, self._aheads = longer(self._times), longer(self._aheads)
+        self._expected = longer(self._expected)
         self._where += [0] * (count - old)
         self._free = list(range(count - 1, old - 1, -1)) + self._free
 
@@ -172,7 +177,7 @@ class FastPools:
         f, i, base = self._f, self._i, 0
         for m, each in enumerate(setups):
             service_s = max(each.service_s, 1e-6)
-            f[m, k.SERVICE], f[m, k.AHEAD], f[m, k.EACH] = service_s, 1.0, service_s
+            f[m, k.SERVICE], f[m, k.AHEAD], f[m, k.EACH], f[m, k.WORST] = service_s, 1.0, service_s, 1.0
             f[m, k.ADMIT_SLO] = each.slo_s if each.sheds and each.slo_s is not None else -1.0
             f[m, k.SLO] = np.inf if each.slo_s is None else each.slo_s
             f[m, k.TIMEOUT], f[m, k.HOLD] = each.timeout_s, each.hold_s

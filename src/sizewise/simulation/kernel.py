@@ -1,7 +1,8 @@
 """The same requests at the same replicas as ``plain``, compiled: all models of a scenario in plain arrays.
 
 Imported only where numba is installed. Columns of the arrays have names here; rows are models (``m``) or replicas
-(``r``); ``f`` are floats, ``i`` whole numbers. Rings hold what waits: arrival time, and work ahead of it then.
+(``r``); ``f`` are floats, ``i`` whole numbers. Rings hold what waits: arrival time, work ahead of it then, and what it
+was then expected to take.
 """
 
 import math
@@ -11,11 +12,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sizewise.core.admission import EVIDENCE, MEMORY, OUTLIER, SHORT_QUEUE, SPREAD, TESTED
+from sizewise.core.admission import AIM, DEEPER, EVIDENCE, FORGET, HEED, MEMORY, OUTLIER, SHORT_QUEUE, TESTED, WORST_MAX
 from sizewise.simulation.pools import LATENCY_BINS, LATENCY_LOW_S, MINUTE_S, PER_DECADE
 
 # Models, floats
-NOW, LAST, AREA, SERVICE, AHEAD, EACH, ADMIT_SLO, SLO, TIMEOUT, HOLD, ERROR = range(11)
+NOW, LAST, AREA, SERVICE, AHEAD, EACH, ADMIT_SLO, SLO, TIMEOUT, HOLD, WORST = range(11)
 MODEL_FLOATS = 11
 # Models, whole numbers
 AT, END, Q_BASE, Q_SIZE, Q_HEAD, Q_LEN, POOL, TURN, CLOCK, DRAWN, CURVE, TABLE, BATCH, MOST, RECOVERING = range(15)
@@ -30,7 +31,7 @@ REPLICA_INTS = 5
 
 _PER_LOG = PER_DECADE / math.log(10.0)
 _EVIDENCE, _MEMORY, _OUTLIER, _SHORT = EVIDENCE, MEMORY, OUTLIER, SHORT_QUEUE
-_SPREAD, _TESTED = SPREAD, TESTED
+_DEEPER, _HEED, _FORGET, _AIM, _TESTED, _MAX = DEEPER, HEED, FORGET, AIM, TESTED, WORST_MAX
 
 
 class Arrays(NamedTuple):
@@ -43,11 +44,13 @@ class Arrays(NamedTuple):
     times: NDArray[np.float64]
     """By replica: a ring of arrivals."""
     aheads: NDArray[np.int64]
+    expected: NDArray[np.float64]
     members: NDArray[np.int64]
     """By model: ready replicas first, in the order in which they came, then those that leave."""
     queue_s: NDArray[np.float64]
     """The rings of all models, one after the other."""
     queue_ahead: NDArray[np.int64]
+    queue_expected: NDArray[np.float64]
     curves: NDArray[np.float64]
     tables: NDArray[np.float64]
     latency: NDArray[np.int64]
@@ -55,6 +58,12 @@ class Arrays(NamedTuple):
     ended: NDArray[np.int32]
     counted_from_s: float
     arrivals: NDArray[np.float64]
+
+
+@njit(cache=True)
+def _expected_s(w, m, ahead):
+    """Admission.expected_s."""
+    return ahead * w.f[m, EACH] + w.f[m, SERVICE]
 
 
 @njit(cache=True)
@@ -72,21 +81,24 @@ def _late(w, m):
         i[m, RECOVERING] = 0
     if f[m, ADMIT_SLO] < 0 or ahead < _SHORT * ready or i[m, RECOVERING]:
         return False
-    if ahead * f[m, EACH] * (1.0 + _SPREAD * f[m, ERROR]) <= f[m, ADMIT_SLO] - f[m, SERVICE]:
+    limit_s = _AIM * f[m, ADMIT_SLO] / f[m, WORST]
+    if _expected_s(w, m, ahead) <= limit_s:
         return False
     soon = queued == 0 or _MEMORY * f[m, EACH] <= f[m, ADMIT_SLO]
-    return not (soon and ahead > _EVIDENCE * f[m, AHEAD])
+    return not (soon and _expected_s(w, m, _EVIDENCE * f[m, AHEAD]) < limit_s)
 
 
 @njit(cache=True)
 def _learn(w, m, answer):
     """Admission.done."""
-    f, (ahead, seconds) = w.f, answer
+    f, (ahead, expected_s, seconds) = w.f, answer
     n = ahead + 1
-    predicted_s = n * f[m, EACH]
-    tested = f[m, ADMIT_SLO] >= 0 and predicted_s >= _TESTED * f[m, ADMIT_SLO]
-    f[m, ERROR] += ((min(abs(seconds / predicted_s - 1.0), 1.0) if tested else 0.0) - f[m, ERROR]) / _MEMORY
-    f[m, AHEAD] += (n - f[m, AHEAD]) / _MEMORY
+    tested = f[m, ADMIT_SLO] >= 0 and expected_s >= _TESTED * f[m, ADMIT_SLO]
+    if tested and seconds > f[m, WORST] * expected_s:
+        f[m, WORST] += (min(seconds / expected_s, _MAX) - f[m, WORST]) / _HEED
+    else:
+        f[m, WORST] -= (f[m, WORST] - 1.0) / (_FORGET * n)
+    f[m, AHEAD] += (n - f[m, AHEAD]) / (_DEEPER if n > f[m, AHEAD] else _MEMORY)
     f[m, EACH] += (min(max(seconds, 1e-6) / n, _OUTLIER * f[m, EACH]) - f[m, EACH]) / _MEMORY
     if ahead == 0:
         f[m, SERVICE] += (max(seconds, 1e-6) - f[m, SERVICE]) / 16.0
@@ -124,7 +136,7 @@ def _take(w, m):
 def _put(w, r, request):
     """Behind what the replica has; it was counted already."""
     place = (w.ri[r, HEAD] + w.ri[r, OUT] - 1) % w.times.shape[1]
-    w.times[r, place], w.aheads[r, place] = request
+    w.times[r, place], w.aheads[r, place], w.expected[r, place] = request
 
 
 @njit(cache=True)
@@ -156,7 +168,7 @@ def _expire(w, m, now_s):
 def _wait(w, m, request):
     i = w.i
     place = i[m, Q_BASE] + (i[m, Q_HEAD] + i[m, Q_LEN]) % i[m, Q_SIZE]
-    w.queue_s[place], w.queue_ahead[place] = request
+    w.queue_s[place], w.queue_ahead[place], w.queue_expected[place] = request
     i[m, Q_LEN] += 1
 
 
@@ -171,7 +183,7 @@ def _pump(w, m, now_s):
         place = i[m, Q_BASE] + i[m, Q_HEAD]
         i[m, Q_HEAD] = (i[m, Q_HEAD] + 1) % i[m, Q_SIZE]
         i[m, Q_LEN] -= 1
-        _put(w, r, (w.queue_s[place], w.queue_ahead[place]))
+        _put(w, r, (w.queue_s[place], w.queue_ahead[place], w.queue_expected[place]))
         _expire(w, m, now_s)
 
 
@@ -190,14 +202,15 @@ def _arrive(w, m, now_s):
         return -1
     if ready <= 0:
         i[m, HELD] += 1
-        _wait(w, m, (now_s, -1))
+        _wait(w, m, (now_s, -1, 0.0))
         return -1
     ahead = i[m, Q_LEN] + i[m, OUT_READY]
+    request = (now_s, ahead, _expected_s(w, m, ahead))
     r = _take(w, m) if i[m, Q_LEN] == 0 else -1
     if r < 0:
-        _wait(w, m, (now_s, ahead))
+        _wait(w, m, request)
         return -1
-    _put(w, r, (now_s, ahead))
+    _put(w, r, request)
     if w.ri[r, RUNS] > 0:
         return -1
     _begin(w, (m, r), now_s)
@@ -206,11 +219,11 @@ def _arrive(w, m, now_s):
 
 @njit(cache=True)
 def _answer(w, m, request):
-    arrived_s, ahead, now_s = request
+    arrived_s, ahead, expected_s, now_s = request
     i, minute, seconds = w.i, int(arrived_s / MINUTE_S), now_s - arrived_s
     w.ended[m, minute] += 1
     if ahead >= 0:
-        _learn(w, m, (ahead, seconds))
+        _learn(w, m, (ahead, expected_s, seconds))
         if seconds > w.f[m, TIMEOUT]:
             i[m, FAILED] += 1
             return
@@ -230,7 +243,7 @@ def _complete(w, at, now_s):
     for _ in range(batch):
         head = ri[r, HEAD]
         ri[r, HEAD] = (head + 1) % w.times.shape[1]
-        _answer(w, m, (w.times[r, head], w.aheads[r, head], now_s))
+        _answer(w, m, (w.times[r, head], w.aheads[r, head], w.expected[r, head], now_s))
     ri[r, OUT] -= batch
     i[m, OUT_ALL] -= batch
     if ri[r, LEAVES] == 0:

@@ -19,8 +19,8 @@ class _Replica:
 
     def __init__(self, slot: Slot, now_s: float) -> None:
         self.slot = slot
-        self.waiting: deque[tuple[float, int]] = deque()
-        """(arrival, work ahead of it then), those being computed first."""
+        self.waiting: deque[tuple[float, int, float]] = deque()
+        """(arrival, work ahead of it then, seconds expected then), those being computed first."""
         self.executing = 0
         self.factor = 1.0
         self.done_s = math.inf
@@ -62,7 +62,7 @@ class _Model:
             service_s=setup.service_s,
             timeout_s=setup.timeout_s,
         )
-        self.queue: deque[tuple[float, int]] = deque()
+        self.queue: deque[tuple[float, int, float]] = deque()
         self.due: list[tuple[float, int, _Replica]] = []
         self.replicas: dict[int, _Replica] = {}
         self.arrivals: list[float] = []
@@ -119,20 +119,24 @@ class _Model:
         queued, outstanding = len(queue), routing.outstanding
         if self.admission.check(queued, outstanding if ready else 0, ready) is not None:
             self._refuse(now_s)
-        elif not ready:
+            return
+        if not ready:
             if self.setup.hold_s <= 0:
                 self._refuse(now_s)
             else:
                 self.held += 1
-                queue.append((now_s, -1))
-        elif not queued and (slot := routing.take()) is not None:
+                queue.append((now_s, -1, 0.0))
+            return
+        ahead = queued + outstanding
+        request = (now_s, ahead, self.admission.expected_s(ahead))
+        if not queued and (slot := routing.take()) is not None:
             replica: _Replica = slot.owner  # type: ignore[assignment]  # the core does not know what owns a slot
-            replica.waiting.append((now_s, queued + outstanding))
+            replica.waiting.append(request)
             self.at_replicas += 1
             if not replica.executing:
                 self._begin(replica, now_s)
         else:
-            queue.append((now_s, queued + outstanding))
+            queue.append(request)
 
     def _begin(self, replica: _Replica, now_s: float) -> None:
         batch = min(len(replica.waiting), self.setup.max_batch)
@@ -149,11 +153,11 @@ class _Model:
         batch, waiting = replica.executing, replica.waiting
         record, admission, timeout_s = self._record, self.admission, self.setup.timeout_s
         for _ in range(batch):
-            arrived_s, ahead = waiting.popleft()
+            arrived_s, ahead, expected_s = waiting.popleft()
             seconds = now_s - arrived_s
             self.routing.done(replica.slot)
             if ahead >= 0:
-                admission.done(ahead, seconds)
+                admission.done(ahead, expected_s, seconds)
             if ahead >= 0 and seconds > timeout_s:
                 self.failed += 1
                 self._end(arrived_s, in_time=False)
@@ -188,7 +192,7 @@ class _Model:
     def _expire(self, now_s: float) -> None:
         queue, setup = self.queue, self.setup
         while queue:
-            arrived_s, ahead = queue[0]
+            arrived_s, ahead, _ = queue[0]
             if arrived_s + (setup.timeout_s if ahead >= 0 else setup.hold_s) > now_s:
                 return
             queue.popleft()
