@@ -16,10 +16,10 @@ from typing import Any
 
 from benchmarks.experiments.cases import model_like
 from benchmarks.experiments.frontiers import Point, cost_at
-from benchmarks.experiments.grids import choice_of
 from benchmarks.experiments.made_traces import minutes_of, written
 from benchmarks.experiments.report import save
 from benchmarks.experiments.runs import Row, Task, run, run_all
+from sizewise.simulation.grids import choice_of
 from sizewise.simulation.parsing import choice
 from sizewise.simulation.scenario import Capacity, Dispatch, Mode, PolicyChoice, Scenario, TraceSource
 
@@ -115,8 +115,7 @@ def _settings(scenario: Scenario, names: Sequence[str]) -> list[tuple[str, Scena
         found.append((f"{name} calibrated", scenario, choice(f"{name}:calibrated")))
         if name not in {"faro", "wva"}:
             found += [
-                (f"{name} target x{factor:g}", scenario, choice_of(name, {"target": factor}, model))
-                for factor in TARGETS
+                (f"{name} target x{factor:g}", scenario, choice_of(name, {"target": factor})) for factor in TARGETS
             ]
     return found
 

@@ -1,55 +1,11 @@
-"""Cost against attainment: one policy in many settings, and what it costs at a given attainment.
-
-Between two settings a policy can be in the one for a part of the time and in the other for the rest, so the frontier is
-the lower convex hull of its points: the kindest reading that there is, for everybody alike.
-"""
+"""Which settings of those that were tried in training are worth judging; frontiers themselves are the simulator's."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from math import log10
 
+from sizewise.simulation.frontiers import Point, best_of, cost_at, hull
 
-class Point(NamedTuple):
-    """One setting."""
-
-    attainment: float
-    cost: float
-    label: str = ""
-
-
-def best_of(points: Iterable[Point]) -> list[Point]:
-    """Those that no other beats in both, cheapest first."""
-    kept: list[Point] = []
-    for point in sorted(points, key=lambda each: (each.cost, -each.attainment)):
-        if not kept or point.attainment > kept[-1].attainment:
-            kept.append(point)
-    return kept
-
-
-def hull(points: Iterable[Point]) -> list[Point]:
-    """The convex ones of the best, cheapest first."""
-    kept: list[Point] = []
-    for point in best_of(points):
-        while len(kept) > 1 and _gain(kept[-2], point) >= _gain(kept[-2], kept[-1]):
-            kept.pop()
-        kept.append(point)
-    return kept
-
-
-def _gain(low: Point, high: Point) -> float:
-    return (high.attainment - low.attainment) / (high.cost - low.cost)
-
-
-def cost_at(points: Sequence[Point], attainment: float) -> float | None:
-    """On the frontier; None where no setting attains so much."""
-    frontier = hull(points)
-    if not frontier or frontier[-1].attainment < attainment:
-        return None
-    above = next(i for i, point in enumerate(frontier) if point.attainment >= attainment)
-    if above == 0:
-        return frontier[0].cost
-    low, high = frontier[above - 1], frontier[above]
-    share = (attainment - low.attainment) / (high.attainment - low.attainment)
-    return low.cost + share * (high.cost - low.cost)
+__all__ = ["Point", "best_of", "cost_at", "hull", "worth_trying"]
 
 
 def worth_trying(points: Iterable[Point], *, attainments: Sequence[float], most: int) -> list[Point]:
@@ -66,6 +22,4 @@ def worth_trying(points: Iterable[Point], *, attainments: Sequence[float], most:
 
 
 def _nines(attainment: float) -> float:
-    from math import log10
-
     return -log10(max(1.0 - attainment, 1e-6))

@@ -13,9 +13,9 @@ from typing import Any
 
 from benchmarks.experiments.cases import Case, cases, with_quantile
 from benchmarks.experiments.frontiers import Point, cost_at, worth_trying
-from benchmarks.experiments.grids import choice_of, grid_of, tuned_names
 from benchmarks.experiments.report import save
 from benchmarks.experiments.runs import Row, Task, run_all
+from sizewise.simulation.grids import choice_of, grid_of, tuned_names
 from sizewise.simulation.parsing import choice
 from sizewise.simulation.scenario import PolicyChoice
 
@@ -49,7 +49,7 @@ def _wanted(case: Case, options: argparse.Namespace) -> bool:
 def tuned(chosen: Sequence[Case], names: Sequence[str], *, every: int, workers: int) -> list[dict[str, Any]]:
     """One row a case and policy, ``sizewise`` first."""
     training = {
-        (case.key, name): [choice_of(name, values, case.model) for values in grid_of(name)[::every]]
+        (case.key, name): [choice_of(name, values) for values in grid_of(name)[::every]]
         for case in chosen
         for name in names
     }

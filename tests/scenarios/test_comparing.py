@@ -60,11 +60,34 @@ def test_the_command_prints_a_table(file: Path) -> None:
     assert re.search(r"^POLICY +MODE +IN SLO +MINUTES.* COST/BOUND$", done.stdout, re.MULTILINE)
 
 
+def test_the_whole_of_a_comparison_has_frontiers_and_the_regret_ladder(file: Path) -> None:
+    text = STEADY.replace("duration_s: 600", "duration_s: 90") + "policies: [sizewise, {name: hpa, mode: calibrated}]\n"
+    file.write_text(text)
+    told: list[str] = []
+    found = sizewise.simulate(file, full=True, on_progress=lambda name, _: told.append(name))
+    assert "other settings" in told
+    settings = [row for row in found.frontiers() if row["policy"] == "hpa calibrated"]
+    assert len({row["mean_replicas"] for row in settings}) > 1
+    rungs = found.ladder()
+    assert [rung["name"] for rung in rungs] == [
+        "as it is",
+        "knowing the rates to come",
+        "and with loads in no time",
+        "and packed as closely as can be",
+    ]
+    assert rungs[0]["cost"] == found.rows()[0]["replica_seconds"]
+    assert rungs[0]["cost"] > rungs[-1]["cost"] > 0
+    page = found.html()
+    assert "Regret ladder" in page
+    assert found.plot("ladder").svg in page
+    assert set(found.as_json()) == {"policies", "frontiers", "ladder"}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("nowhere.yaml",), "nowhere.yaml: No such file or directory: give a scenario in YAML"),
-        (("FILE", "--policy", "hpz"), "'hpz' is no policy: known are sizewise, static"),
+        (("FILE", "--policy", "hpz"), "'hpz' is no policy: known are sizewise, size_blind, static"),
         (("FILE", "--policy", "help"), "--policy takes names with commas between them"),
     ],
 )
@@ -89,5 +112,5 @@ def test_the_report_is_one_file_that_loads_nothing(file: Path) -> None:
     for shown in ("sizewise", "static (replicas=3)", "Requests slower than", "attainment_model_minutes", "Decisions"):
         assert shown in page
     assert found.plot("latency").svg in page
-    with pytest.raises(sizewise.SizewiseError, match="there are cost, replicas, demand, latency"):
+    with pytest.raises(sizewise.SizewiseError, match="there are cost, replicas, demand, latency, cold_starts"):
         found.plot("pie")

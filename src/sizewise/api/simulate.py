@@ -1,7 +1,7 @@
 """Replaying a trace through Sizewise and through other autoscalers."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,12 @@ class Comparison:
 
         return [figures(outcome) for outcome in self.compared.outcomes]
 
+    def as_json(self) -> Mapping[str, Any]:
+        """What ``sizewise simulate -o json`` prints."""
+        from sizewise.simulation.figures import as_json
+
+        return as_json(self.compared)
+
     def timeline(self) -> list[Mapping[str, Any]]:
         """Replicas over time: ``policy, at_s, ready, loading``."""
         return [
@@ -62,6 +68,26 @@ class Comparison:
             for at_s, model, desired, reason in outcome.decisions
         ]
 
+    def ladder(self) -> list[Mapping[str, Any]]:
+        """The regret ladder, after ``full=True``: ``name, cost, attainment``."""
+        return [asdict(rung) for rung in self.compared.ladder]
+
+    def frontiers(self) -> list[Mapping[str, Any]]:
+        """Each policy in other settings, after ``full=True``: ``policy, mean_replicas, attainment_model_minutes``."""
+        return [
+            {"policy": label, "mean_replicas": point.cost, "attainment_model_minutes": point.attainment}
+            for label, points in self.compared.frontiers.items()
+            for point in points
+        ]
+
+    def cold_starts(self) -> list[Mapping[str, Any]]:
+        """Starts of models that had no replica: ``policy, model, bytes, seconds``."""
+        return [
+            {"policy": outcome.label, "model": model, "bytes": bytes_, "seconds": seconds}
+            for outcome in self.compared.outcomes
+            for model, bytes_, seconds in outcome.cold_loads
+        ]
+
     def html(self) -> str:
         """One file with all figures, charts and decisions; nothing is loaded from anywhere."""
         from sizewise.simulation.report import as_html
@@ -69,18 +95,28 @@ class Comparison:
         return as_html(self.compared)
 
     def plot(self, of: str = "cost") -> "Plot":
-        """A chart that a notebook shows: ``cost``, ``replicas``, ``demand`` or ``latency``."""
+        """A chart that a notebook shows: ``cost``, ``replicas``, ``demand``, ``latency``, ``cold_starts`` or, after
+        ``full=True``, ``ladder``."""
         from sizewise.simulation.report import chart_of
 
         return Plot(chart_of(self.compared, of))
 
     def frame(self, of: str = "rows") -> Any:
-        """``rows``, ``timeline``, ``models`` or ``decisions`` as a pandas frame. Raises RuntimeMissingError."""
+        """``rows``, ``timeline``, ``models``, ``decisions``, ``cold_starts``, ``frontiers`` or ``ladder`` as a pandas
+        frame. Raises RuntimeMissingError."""
         try:
             import pandas as pd
         except ImportError:
             raise RuntimeMissingError("pandas", "simulation") from None
-        tables = {"rows": self.rows, "timeline": self.timeline, "models": self.models, "decisions": self.decisions}
+        tables = {
+            "rows": self.rows,
+            "timeline": self.timeline,
+            "models": self.models,
+            "decisions": self.decisions,
+            "cold_starts": self.cold_starts,
+            "frontiers": self.frontiers,
+            "ladder": self.ladder,
+        }
         return pd.DataFrame(tables[of]())
 
 
@@ -89,12 +125,14 @@ def simulate(
     *,
     policies: Sequence[str] | None = None,
     seed: int | None = None,
+    full: bool = False,
     on_progress: "OnProgress" = lambda _name, _share: None,
 ) -> Comparison:
     """What Sizewise and other autoscalers would have done in the scenario of a YAML file.
 
     ``policies`` such as ``["sizewise", "hpa:calibrated"]`` stand in for those of the file. Raises SpecError and
-    UsageError for whatever is wrong in it or in its trace. Several policies run in processes of their own.
+    UsageError for whatever is wrong in it or in its trace. Several policies run in processes of their own. ``full``
+    runs each policy in other settings too, and the regret ladder: five to ten times the work.
     """
     from sizewise.simulation.comparing import compare
     from sizewise.simulation.parsing import choice, load_scenario
@@ -103,4 +141,4 @@ def simulate(
     if seed is not None:
         read = replace(read, seed=seed)
     chosen = None if policies is None else [choice(name) for name in policies]
-    return Comparison(compare(read, chosen, on_progress=on_progress))
+    return Comparison(compare(read, chosen, full=full, on_progress=on_progress))

@@ -46,6 +46,17 @@ def simulate_view(rows: Sequence[Mapping[str, Any]], *, end_s: float, models: in
     return Group(Text(head, style="bold"), Text(), made)
 
 
+def ladder_view(rungs: Sequence[Mapping[str, Any]]) -> "RenderableType":
+    """Costs in dollars, or in replica-seconds where nothing has a price."""
+    from rich.console import Group
+    from rich.text import Text
+
+    made = table("SIZEWISE", "COST", "IN SLO", right=["COST", "IN SLO"])
+    for rung in rungs:
+        made.add_row(str(rung["name"]), f"{rung['cost']:,.4g}", _share(rung["attainment"]))
+    return Group(Text(), made)
+
+
 def _share(value: float) -> str:
     """Not 100.00% unless it is all of them."""
     return f"{min(value, 0.9999) if value < 1 else value:.2%}"

@@ -20,6 +20,17 @@ PolicyOption = Annotated[
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Of everything that is drawn; the scenario's if absent.")]
 
 
+FullOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--full/--quick",
+        help="Run every policy in other settings too, and the regret ladder: five to ten times the work. "
+        "Full is the default of html.",
+        show_default=False,
+    ),
+]
+
+
 class Shown(StrEnum):
     table = "table"
     json = "json"
@@ -34,6 +45,7 @@ def simulate(
     scenario: ScenarioArgument,
     policy: PolicyOption = None,
     seed: SeedOption = None,
+    full: FullOption = None,
     output: ShownOption = Shown.table,
 ) -> None:
     """Replay a trace through the code that runs live, and through today's autoscalers, side by side.
@@ -44,18 +56,22 @@ def simulate(
 
     names = None if policy is None else _names(policy)
     with _progress() as tell:
-        found = api.simulate(scenario, policies=names, seed=seed, on_progress=tell)
+        whole = output is Shown.html if full is None else full
+        found = api.simulate(scenario, policies=names, seed=seed, full=whole, on_progress=tell)
     if output is Shown.json:
         from sizewise.cli.printing import print_json
 
-        print_json({"policies": found.rows()})
+        print_json(found.as_json())
     elif output is Shown.html:
         typer.echo(found.html(), nl=False)
     else:
         from sizewise.cli.printing import console
-        from sizewise.cli.show_simulate import simulate_view
+        from sizewise.cli.show_simulate import ladder_view, simulate_view
 
-        console().print(simulate_view(found.rows(), end_s=found.compared.end_s, models=found.compared.models))
+        compared = found.compared
+        console().print(simulate_view(found.rows(), end_s=compared.end_s, models=compared.models))
+        if found.ladder():
+            console().print(ladder_view(found.ladder()))
 
 
 def _names(text: str) -> list[str]:

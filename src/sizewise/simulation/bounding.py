@@ -23,7 +23,7 @@ from sizewise.simulation.bounds.rightsizing import Floats
 from sizewise.simulation.pools import PoolSetup
 from sizewise.simulation.running import Outcome
 from sizewise.simulation.scenario import Scenario, SimModel
-from sizewise.simulation.workload import Workload
+from sizewise.simulation.workload import Workload, counted
 
 SHORTEST_S, LONGEST_S = 10.0, 60.0
 """Slots of the Erlang version are as long as a load, within these."""
@@ -96,19 +96,6 @@ def put_beside(outcome: Outcome, bounds: Bounds, *, usd_per_h: float) -> None:
     outcome.bound_cost = least_s * price
     outcome.cost_to_bound = outcome.replica_seconds / least_s if least_s > 0 else None
     outcome.bound_cost_certified = bounds.certified.cost(late + outcome.in_flight) * price
-
-
-def counted(workload: Workload, lengths: Sequence[float], *, from_s: float) -> list[Floats]:
-    """Arrivals of each model in slots of its length."""
-    span_s = workload.end_s - from_s
-    counts = [np.zeros(max(1, math.ceil(span_s / length - 1e-9))) for length in lengths]
-    for index in range(workload.blocks):
-        block = workload.block(index)
-        for model, (found, length) in enumerate(zip(counts, lengths, strict=True)):
-            times_s = block.times_s[block.offsets[model] : block.offsets[model + 1]] - from_s
-            slots = (times_s[times_s >= 0] / length).astype(np.int64)
-            np.add.at(found, np.minimum(slots, len(found) - 1), 1)
-    return counts
 
 
 def _expected(told: Sequence[_Model], lengths: Sequence[float], counts: Sequence[Floats], *, cap: int) -> list[Fleet]:

@@ -11,6 +11,15 @@ from sizewise.core.sizing import UTILIZATION, capacity_of, sustainable_per_s
 from sizewise.protocols.errors import UsageError
 from sizewise.simulation.scenario import Mode, PolicyChoice, Scenario, SimModel
 
+TARGET_KEYS: Mapping[str, str] = {
+    **dict.fromkeys(("hpa", "hpa_concurrency", "hpa_external", "kpa", "keda", "sagemaker"), "target"),
+    **dict.fromkeys(("ec2_predictive", "aibrix_apa"), "target"),
+    "ray_serve": "target_ongoing_requests",
+    "skyserve": "target_per_s",
+    "dynamo": "engine_concurrency",
+    "wva": "capacity",
+}
+"""What each calls the load of a replica that it aims at."""
 POOL = 4
 """Replicas of the pool that a target is calibrated for: alone, a replica sustains less; among many, a little more."""
 
@@ -25,9 +34,19 @@ def incumbent_for(policy: PolicyChoice, model: SimModel, *, file: str = "") -> I
         config = changed(config, targets(policy.name, model), strict=False)
     try:
         config = changed(config, policy.parameters, strict=True)
+        config = _aimed(config, policy)
     except (ValueError, TypeError) as error:
         raise UsageError(f"{_where(policy, file)}{policy.name}: {error}") from error
     return replace(known, config=config)
+
+
+def _aimed(config: Any, policy: PolicyChoice) -> Any:
+    key = TARGET_KEYS.get(policy.name)
+    if key is None or policy.target_factor == 1.0:
+        return config
+    inner = _inner(config)
+    holder = config if key in _names(config) or inner is None else inner[1]
+    return changed(config, {key: getattr(holder, key) * policy.target_factor}, strict=True)
 
 
 def joint_for(policy: PolicyChoice, models: list[SimModel], scenario: Scenario) -> JointIncumbent[Any, Any]:

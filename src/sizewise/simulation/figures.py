@@ -1,6 +1,7 @@
 """The figures of a comparison, as everybody prints them."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sizewise.core.units import format_seconds
@@ -22,7 +23,16 @@ def figures(outcome: Outcome) -> Mapping[str, Any]:
 
 
 def as_json(compared: Compared) -> dict[str, Any]:
-    return {"policies": [figures(outcome) for outcome in compared.outcomes]}
+    """``frontiers`` and ``ladder`` only where they were asked for."""
+    found: dict[str, Any] = {"policies": [figures(outcome) for outcome in compared.outcomes]}
+    if compared.frontiers:
+        found["frontiers"] = {
+            label: [{"mean_replicas": point.cost, "attainment_model_minutes": point.attainment} for point in points]
+            for label, points in compared.frontiers.items()
+        }
+    if compared.ladder:
+        found["ladder"] = [asdict(rung) for rung in compared.ladder]
+    return found
 
 
 def headline(requests: int, models: int, end_s: float) -> str:

@@ -26,6 +26,7 @@ from sizewise.simulation.backend import (
     with_memory,
 )
 from sizewise.simulation.eyes import Eyes
+from sizewise.simulation.foresight import ForeseeingLedger, Future
 from sizewise.simulation.scenario import Mode, PolicyChoice, Scenario, SimModel
 from sizewise.simulation.world import World
 
@@ -37,7 +38,14 @@ class Own:
     """Steps the controller at every interval, and when a request comes for a model without a replica."""
 
     def __init__(
-        self, scenario: Scenario, world: World, names: Sequence[str], *, eyes: Eyes, policy: PolicyChoice
+        self,
+        scenario: Scenario,
+        world: World,
+        names: Sequence[str],
+        *,
+        eyes: Eyes,
+        policy: PolicyChoice,
+        future: Future | None = None,
     ) -> None:
         self._scenario = scenario
         self._world = world
@@ -61,6 +69,7 @@ class Own:
         )
         self._controller = Controller(parts, budget_of(scenario))
         self._controller.profiles.update(profiles)
+        self._future = future
 
     @property
     def decisions(self) -> list[DecisionRecord]:
@@ -91,6 +100,8 @@ class Own:
 
     async def _first(self) -> None:
         await self._controller.open()
+        if self._future is not None:
+            self._controller.ledger = ForeseeingLedger(self._controller.counters, self._future)
         await self._controller.step()
 
 
@@ -149,16 +160,23 @@ def median_profile(profiles: Sequence[ModelProfile]) -> ModelProfile:
     first = profiles[0]
     bytes_ = int(median(profile.memory.replica_bytes for profile in profiles))
     load_s = median(profile.load.total_s for profile in profiles)
-    point = BatchPoint(
-        batch=1,
-        p50_s=median(profile.curve.p50_s(1) for profile in profiles),
-        p95_s=median(profile.curve.p95_s(1) for profile in profiles),
+    batching = [profile for profile in profiles if profile.facts.batchable]
+    batchable = 2 * len(batching) > len(profiles)
+    known = [profile.curve for profile in (batching if batchable else profiles)]
+    batches = sorted({point.batch for curve in known for point in curve.points}) if batchable else [1]
+    points = tuple(
+        BatchPoint(
+            batch=batch,
+            p50_s=median(curve.p50_s(batch) for curve in known),
+            p95_s=median(curve.p95_s(batch) for curve in known),
+        )
+        for batch in batches
     )
     blind = replace(
         first,
-        facts=replace(first.facts, batchable=False),
+        facts=replace(first.facts, batchable=batchable),
         load=LoadTime(load_s=load_s),
-        curve=LatencyCurve((point,)),
+        curve=LatencyCurve(points),
         threads=int(median(profile.threads for profile in profiles)),
     )
     return with_memory(blind, bytes_)

@@ -32,11 +32,14 @@ MACHINE_KEYS = (
     *("provision_s", "linger_s", "stock_outs", "load_slots"),
 )
 YEAR_S = 366 * 86400.0
+OWN_MODES = frozenset({Mode.SIZE_BLIND, Mode.PERFECT_FORECAST})
+SIZE_BLIND = "size_blind"
+"""Also a name by itself, as of any other policy."""
 OWN = "sizewise"
 
 
 def policy_names() -> tuple[str, ...]:
-    return (OWN, *POLICIES, *JOINT_POLICIES)
+    return (OWN, SIZE_BLIND, *POLICIES, *JOINT_POLICIES)
 
 
 def load_scenario(path: Path) -> Scenario:
@@ -95,6 +98,10 @@ def choice(name: str, mode: Mode | None = None) -> PolicyChoice:
         if asked not in modes:
             raise UsageError(f"{name!r} names no mode: use one of {', '.join(modes)}")
         mode = Mode(asked)
+    if word == SIZE_BLIND:
+        word, mode = OWN, Mode.SIZE_BLIND
+    if mode in OWN_MODES and word != OWN:
+        raise UsageError(f"{name!r}: {mode} is a mode of {OWN} alone")
     return PolicyChoice(name=word, mode=mode or Mode.STOCK)
 
 
@@ -115,8 +122,8 @@ def _policy(value: Value) -> PolicyChoice:
     word = keys["mode"].text(f"one of {modes}") if "mode" in keys else named.mode.value
     if word not in {each.value for each in Mode}:
         raise keys["mode"].fail(f"{word} is no mode", f"one of {modes}")
-    if word == Mode.SIZE_BLIND and named.name != OWN:
-        raise keys["mode"].fail(f"{named.name} is told no sizes in any mode", "size_blind is a mode of sizewise")
+    if word in OWN_MODES and named.name != OWN:
+        raise keys["mode"].fail(f"{named.name} is told no such thing in any mode", f"{word} is a mode of sizewise")
     parameters = {key: each.scalar() for key, each in keys.items() if key not in {"name", "mode"}}
     return PolicyChoice(name=named.name, mode=Mode(word), parameters=parameters, line=value.line)
 

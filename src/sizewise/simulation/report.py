@@ -10,9 +10,11 @@ from sizewise.core.units import format_bytes, format_seconds
 from sizewise.protocols.errors import UsageError
 from sizewise.simulation.comparing import Compared
 from sizewise.simulation.figures import FIGURES, figures, headline
+from sizewise.simulation.frontiers import hull
 from sizewise.simulation.pools import LATENCY_LOW_S, PER_DECADE
+from sizewise.simulation.regret import Rung
 from sizewise.simulation.running import Outcome
-from sizewise.simulation.svg import COLORS, Chart, Points, draw
+from sizewise.simulation.svg import COLORS, Chart, Points, draw, stacked
 
 DECISIONS = 200
 SIZES = (0, *(10 * 1024**2 * 10**power for power in range(5)), 1 << 60)
@@ -36,8 +38,9 @@ def as_html(compared: Compared) -> str:
     )
     requests = max(outcome.requests for outcome in outcomes)
     head = headline(requests, compared.models, compared.end_s)
-    charts = [draw(chart, names) for chart in (_cost(outcomes), *_over_time(outcomes), _ccdf(outcomes))]
+    charts = [draw(chart, names) for chart in (_cost(compared), *_over_time(outcomes), _ccdf(outcomes))]
     charts += [draw(chart, names) for chart in _cold(outcomes)]
+    charts += [_ladder(compared.ladder)] if compared.ladder else []
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{escape(head)}</title><style>{_STYLE}</style><h1>{escape(head)}</h1>"
@@ -51,10 +54,13 @@ def chart_of(compared: Compared, name: str) -> str:
     """One chart alone. Raises UsageError for a name that is none."""
     outcomes = compared.outcomes
     demand, both, *_ = _over_time(outcomes)
-    charts = {"cost": _cost(outcomes), "replicas": both, "demand": demand, "latency": _ccdf(outcomes)}
+    charts = {"cost": [_cost(compared)], "replicas": [both], "demand": [demand], "latency": [_ccdf(outcomes)]}
+    charts["cold_starts"] = _cold(outcomes)
+    if name == "ladder" and compared.ladder:
+        return _ladder(compared.ladder)
     if name not in charts:
-        raise UsageError(f"there is no chart {name!r}: there are {', '.join(charts)}")
-    return draw(charts[name], [outcome.label for outcome in outcomes])
+        raise UsageError(f"there is no chart {name!r}: there are {', '.join(charts)}, and ladder after full=True")
+    return "".join(draw(chart, [outcome.label for outcome in outcomes]) for chart in charts[name])
 
 
 def _table(outcomes: Sequence[Outcome]) -> str:
@@ -73,10 +79,27 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else escape(str(value))
 
 
-def _cost(outcomes: Sequence[Outcome]) -> Chart:
+def _cost(compared: Compared) -> Chart:
+    """A dot for each policy as it is, and where it was run in other settings, the line through the best of them."""
     chart = Chart(title="Cost against attainment", x="mean replicas", y="share of model-minutes' requests in SLO")
-    chart.dots = [(each.label, [(each.mean_replicas, each.attainment_model_minutes)]) for each in outcomes]
+    for each in compared.outcomes:
+        chart.dots.append((each.label, [(each.mean_replicas, each.attainment_model_minutes)]))
+    for label, points in compared.frontiers.items():
+        chart.lines.append((label, [(point.cost, point.attainment) for point in hull(points)]))
     return chart
+
+
+def _ladder(rungs: Sequence[Rung]) -> str:
+    """Each bar is what a rung costs, in pieces: what the rungs below it cost, one on the other."""
+    costs = [rung.cost for rung in rungs]
+    # A rung may come out a little dearer than the one above it: then it is worth nothing
+    rising = np.maximum.accumulate(costs[::-1])
+    pieces = [float(piece) for piece in np.diff(rising, prepend=0.0)]
+    bars = [
+        (f"{rung.name}: {rung.cost:,.4g} at {rung.attainment:.2%}", pieces[: len(rungs) - i])
+        for i, rung in enumerate(rungs)
+    ]
+    return stacked("Regret ladder: cost at equal attainment", bars)
 
 
 def _over_time(outcomes: Sequence[Outcome]) -> list[Chart]:

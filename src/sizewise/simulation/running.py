@@ -20,6 +20,7 @@ from sizewise.core.reasons import render
 from sizewise.protocols.errors import UsageError
 from sizewise.simulation.calibrating import incumbent_for, joint_for
 from sizewise.simulation.eyes import Eyes
+from sizewise.simulation.foresight import Future
 from sizewise.simulation.generators import generate
 from sizewise.simulation.incumbents import Change, Joint, Separate
 from sizewise.simulation.machines import ground_for
@@ -208,7 +209,8 @@ def _run_policy(scenario: Scenario, policy: PolicyChoice, tell: Tell) -> Outcome
 
     if policy.name == OWN:
         eyes = Eyes(pools, len(names), scenario.metrics, seed=scenario.seed)
-        own = Own(scenario, world, names, eyes=eyes, policy=policy)
+        future = Future(workload, models) if policy.mode is Mode.PERFECT_FORECAST else None
+        own = Own(scenario, world, names, eyes=eyes, policy=policy, future=future)
         own.run(workload.end_s, watch)
         begins_s = scenario.begins_unix_s
         decisions = [(d.at_unix_s - begins_s, d.model, d.desired, render(d.reason)) for d in own.decisions if d.effect]

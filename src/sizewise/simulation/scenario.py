@@ -34,6 +34,8 @@ class Mode(StrEnum):
     """Calibrated, and changed by the parameters given."""
     SIZE_BLIND = "size_blind"
     """Sizewise itself, told that every model is the median one."""
+    PERFECT_FORECAST = "perfect_forecast"
+    """Sizewise itself, told the rates that will come: nobody can have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,14 +159,18 @@ class PolicyChoice:
     name: str
     mode: Mode
     parameters: Mapping[str, float | int | str] = field(default_factory=dict)
+    target_factor: float = 1.0
+    """On the load that it aims at: everything else being equal, a larger one is cheaper and later."""
     line: int = 0
 
     @property
     def label(self) -> str:
         """As it is called where several are shown together."""
-        given = ",".join(f"{key}={value}" for key, value in self.parameters.items())
-        shown = {Mode.STOCK: "", Mode.CALIBRATED: " calibrated", Mode.TUNED: " tuned", Mode.SIZE_BLIND: " size-blind"}
-        return f"{self.name}{shown[self.mode]}{f' ({given})' if given else ''}"
+        given = [f"target x{self.target_factor:g}"] if self.target_factor != 1.0 else []
+        given += [f"{key}={value}" for key, value in self.parameters.items()]
+        mode = "" if self.mode is Mode.STOCK else f" {self.mode.value.replace('_', '-')}"
+        shown = ",".join(given)
+        return f"{self.name}{mode}{f' ({shown})' if shown else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,26 @@ def draw(chart: Chart, names: Sequence[str]) -> str:
     )
 
 
+def stacked(title: str, bars: Sequence[tuple[str, Sequence[float]]]) -> str:
+    """Bars of (label, pieces) below each other; the n-th piece of each has the same color."""
+    longest = max((sum(pieces) for _, pieces in bars), default=0.0) or 1.0
+    scale, high, parts = (WIDTH - 2 * RIGHT) / longest, 44, []
+    for row, (label, pieces) in enumerate(bars):
+        x, y = float(RIGHT), TOP + row * high
+        parts.append(f'<text x="{RIGHT}" y="{y + 10}">{escape(label)}</text>')
+        for i, piece in enumerate(pieces):
+            wide, color = piece * scale, COLORS[i % len(COLORS)]
+            parts.append(
+                f'<rect x="{x:.1f}" y="{y + 14}" width="{wide:.1f}" height="20" fill="{color}" opacity="0.75"/>'
+            )
+            x += wide
+    label = escape(title)
+    return (
+        f'<figure><figcaption>{label}</figcaption><svg viewBox="0 0 {WIDTH} {TOP + high * len(bars)}" role="img" '
+        f'aria-label="{label}">{"".join(parts)}</svg></figure>'
+    )
+
+
 def _color(name: str, names: Sequence[str]) -> str:
     return COLORS[names.index(name) % len(COLORS)] if name in names else COLORS[-1]
 

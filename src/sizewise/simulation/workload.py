@@ -4,6 +4,7 @@ Draws are keyed by seed and block, so a block can be made again without those be
 ``M`` models, ``B`` buckets of time.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -170,3 +171,16 @@ def scaled_requests(times_s: Floats, scale: float, rng: np.random.Generator) -> 
     repeated = np.repeat(times_s, counts)
     first = np.concatenate(([True], repeated[1:] != repeated[:-1])) if len(repeated) else np.empty(0, dtype=bool)
     return np.sort(np.where(first, repeated, repeated + rng.random(len(repeated))))
+
+
+def counted(workload: Workload, lengths: Sequence[float], *, from_s: float) -> list[Floats]:
+    """Arrivals of each model in slots of its length."""
+    span_s = workload.end_s - from_s
+    counts = [np.zeros(max(1, math.ceil(span_s / length - 1e-9))) for length in lengths]
+    for index in range(workload.blocks):
+        block = workload.block(index)
+        for model, (found, length) in enumerate(zip(counts, lengths, strict=True)):
+            times_s = block.times_s[block.offsets[model] : block.offsets[model + 1]] - from_s
+            slots = (times_s[times_s >= 0] / length).astype(np.int64)
+            np.add.at(found, np.minimum(slots, len(found) - 1), 1)
+    return counts

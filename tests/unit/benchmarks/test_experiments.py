@@ -11,13 +11,13 @@ from benchmarks.experiments.cases import FILE, Case, cases, spread_loads, with_q
 from benchmarks.experiments.estimates import mistaken
 from benchmarks.experiments.faro import attained_at
 from benchmarks.experiments.frontiers import Point, best_of, cost_at, hull, worth_trying
-from benchmarks.experiments.grids import choice_of, grid_of, tuned_names
 from benchmarks.experiments.made_traces import spikes, square
 from benchmarks.experiments.ratio import shortened, summary
 from benchmarks.experiments.report import shown, table
 from benchmarks.experiments.size_pays import told_loads
 from sizewise.core.policies.registry import JOINT_POLICIES, POLICIES
 from sizewise.simulation.calibrating import incumbent_for, joint_for
+from sizewise.simulation.grids import choice_of, grid_of, tuned_names
 from sizewise.simulation.scenario import Generator, TraceSource
 
 POINTS = [Point(0.90, 10.0), Point(0.99, 20.0), Point(0.98, 30.0), Point(0.95, 18.0), Point(0.999, 40.0)]
@@ -59,7 +59,7 @@ def test_every_other_autoscaler_has_a_grid_of_two_hundred_settings_that_it_under
     for name in tuned_names():
         grid = grid_of(name)
         assert len(grid) >= 200, name
-        choices = [choice_of(name, values, case.model) for values in grid]
+        choices = [choice_of(name, values) for values in grid]
         assert len({choice.label for choice in choices}) == len(grid)
         for policy in choices:
             if name in POLICIES:

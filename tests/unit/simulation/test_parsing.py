@@ -55,7 +55,7 @@ def test_exact_names_come_before_patterns() -> None:
         ("policies: [sizewise,", "policies: [sizewisse,", "s.yaml:6: policies[0]: 'sizewisse' is no policy: known are"),
         ("name: hpa,", "name: hpq,", "'hpq' is no policy"),
         ("mode: tuned", "mode: tunned", "tunned is no mode: one of stock"),
-        ("mode: tuned", "mode: size_blind", "hpa is told no sizes in any mode"),
+        ("mode: tuned", "mode: size_blind", "hpa is told no such thing in any mode"),
         ("capacity: {replicas: 36}", "capacity: {}", "names no capacity"),
         ("capacity: {replicas: 36}", "", "has no capacity"),
         ("trace: {path: t.csv,", "trace: {pth: t.csv,", "s.yaml:1: trace.pth: unknown key, did you mean path?"),
@@ -86,6 +86,8 @@ def test_a_model_without_a_profile_is_named() -> None:
 
 def test_policies_of_the_command_line() -> None:
     assert choice("kpa:calibrated").mode is Mode.CALIBRATED
-    assert choice("sizewise:size_blind").label == "sizewise size-blind"
+    assert choice("sizewise:size_blind").label == choice("size_blind").label == "sizewise size-blind"
+    with pytest.raises(SizewiseError, match="is a mode of sizewise alone"):
+        choice("hpa:perfect_forecast")
     with pytest.raises(SizewiseError, match="names no mode: use one of stock"):
         choice("kpa:best")
