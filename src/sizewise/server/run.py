@@ -79,9 +79,12 @@ class Started:
 OnStarted = Callable[[Started], None]
 
 
-async def run_controller(settings: ControllerSettings, on_started: OnStarted | None = None) -> None:
+async def run_controller(
+    settings: ControllerSettings, on_started: OnStarted | None = None, *, budget: Budget | None = None
+) -> None:
     """Until SIGINT, SIGTERM or a shutdown through the API; then everything is drained and ended.
 
+    ``budget`` None: what the settings ask for, and this machine has.
     Ended by SIGKILL, the data plane goes on, and the next controller takes it over. Raises SizewiseError in one line
     when it cannot start; then nothing that was not there before is left running.
     """
@@ -94,14 +97,16 @@ async def run_controller(settings: ControllerSettings, on_started: OnStarted | N
     try:
         _log_to(state_dir / "logs" / "controller.log")
         setproctitle(f"sizewise controller --state-dir {state_dir}")
-        await _Installation(settings, state_dir, lock).run(on_started or (lambda _: None))
+        budget = budget or budget_of(settings.machine, state_dir)
+        await _Installation(settings, state_dir, lock, budget=budget).run(on_started or (lambda _: None))
     finally:
         lock.release()
 
 
 class _Installation:
-    def __init__(self, settings: ControllerSettings, state_dir: Path, lock: ControllerLock) -> None:
+    def __init__(self, settings: ControllerSettings, state_dir: Path, lock: ControllerLock, *, budget: Budget) -> None:
         self._settings = settings
+        self._budget = budget
         self._state_dir = state_dir
         self._lock = lock
         self._stop = asyncio.Event()
@@ -186,7 +191,7 @@ class _Installation:
         return difference
 
     def _controller(self, backend: LocalBackend, state: StateStore) -> Controller:
-        budget = budget_of(self._settings.machine, self._state_dir)
+        budget = self._budget
         forms = FormStore(self._state_dir / "forms")
         bench = Bench(cpus=budget.cpus, memory_bytes=budget.memory_bytes)
         parts = Parts(
