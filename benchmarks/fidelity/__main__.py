@@ -32,7 +32,12 @@ def main() -> None:
         overhead_bytes = sum(each.overhead_bytes for each in real) // len(real)
         found = simulated(case, profiles, folder / "trace.csv", seconds=60 * minutes, overhead_bytes=overhead_bytes)
     rows = compared([each.figures for each in real], found)
-    save(f"fidelity_{case.name}", rows, note=f"{minutes:g} minutes", figures={})
+    note = f"{minutes:g} minutes; two real runs, and what the simulator says of them"
+    figures = {f"{row['figure']}_off_to_aim": row["off"] / row["aim"] for row in rows if "aim" in row}
+    if case.name == "paced":
+        save("fidelity_paced", rows, note=note, figures=figures)
+    else:
+        save("fidelity_compute", rows, note=note, figures=figures)
 
 
 if __name__ == "__main__":
