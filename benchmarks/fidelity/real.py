@@ -115,7 +115,8 @@ def _begin(case: Case, client: api.Client, url: str) -> int:
         time.sleep(0.2)
         status = client.status()
     used: int = status["machine"]["memory_used_bytes"]
-    return used - sum(model["memory_bytes"] for model in status["models"])
+    models_bytes: int = sum(model["memory_bytes"] for model in status["models"])
+    return used - models_bytes
 
 
 async def _load(
