@@ -1,14 +1,12 @@
 """sizewise.yaml: what is read, and what every mistake is answered with."""
 
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sizewise.cli.init import template
 from sizewise.controller.spec import (
     MachineSpec,
     ModelSpec,
@@ -67,22 +65,6 @@ def test_everything_is_read() -> None:
         serving=ServingSpec(host="127.0.0.1", port=8080, admin_port=8081),
         source="sizewise.yaml",
     )
-
-
-def test_the_annotated_example_equals_the_defaults() -> None:
-    spec = parse(template())
-    digits, legacy = spec.models
-    assert digits == ModelSpec(name="digits", uri="/models/models/digits.onnx", slo=Slo(0.95, 0.05))
-    assert legacy.command is not None
-    assert legacy == ModelSpec(name="legacy", command=CommandSpec(argv=legacy.command.argv, cwd=str(BASE)))
-    assert (spec.project, spec.machine, spec.serving) == (Spec().project, MachineSpec(), ServingSpec())
-
-
-def test_the_annotated_example_names_every_key() -> None:
-    text = template()
-    keys = [field.name for kind in (ModelSpec, ServingSpec, ScalingPolicy) for field in fields(kind)]
-    keys += ["cpus", "memory", "disk", "cwd", "env", "ready", "p95_ms"]
-    assert not [key for key in keys if key != "name" and f"{key}:" not in text]
 
 
 @pytest.mark.parametrize(
