@@ -64,6 +64,11 @@ def main() -> None:
             awake_rows, awake = uvloop.run(measure(ours, models, options.seconds))
     rows = [{"case": "scaled to zero", **row} for row in asleep_rows]
     rows += [{"case": "kept awake", **row} for row in awake_rows]
+    rows += [
+        {"case": "asked while asleep", "role": "all", **waking},
+        {"case": "scaled to zero", "role": "all", **asleep},
+        {"case": "kept awake", "role": "all", **awake},
+    ]
     figures = {**waking, "all_awake_s": all_awake_s}
     figures |= {f"to_zero_{name}": value for name, value in asleep.items()}
     figures |= {f"awake_{name}": value for name, value in awake.items()}

@@ -6,9 +6,12 @@ The same class runs against a real machine, a fake and a simulator: backend, clo
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from sizewise.controller import placing, status, watch
+from sizewise.controller.acting import Acting
 from sizewise.controller.charges import overhead_bytes
 from sizewise.controller.counters import Counters
 from sizewise.controller.deploy import Deployer, Difference
@@ -16,29 +19,25 @@ from sizewise.controller.housekeeping import Housekeeper
 from sizewise.controller.journal import Journal, effects_of, record_of
 from sizewise.controller.ledger import Ledger, Outlook
 from sizewise.controller.parts import Parts
-from sizewise.controller.reconcile import Surroundings as Wiring
-from sizewise.controller.reconcile import actions_of
 from sizewise.controller.records import ModelRecord, Rollout, VersionRecord
 from sizewise.controller.registry import Registry
 from sizewise.controller.report import Explanation, ModelStatus, Status
 from sizewise.controller.rollout import advance
 from sizewise.controller.spec import ModelSpec, Spec
 from sizewise.controller.view import Budget, Surroundings, view_of
+from sizewise.controller.waking import Waker
 from sizewise.core.alternatives import with_alternatives
 from sizewise.core.decide import decide
-from sizewise.core.density import Packed, Placement, pack, place
+from sizewise.core.density import pack, place
 from sizewise.core.fleet import Demand, FleetDecision, FleetView, ReplicaState
-from sizewise.core.profiles import ModelProfile, Source
+from sizewise.core.profiles import ModelProfile
 from sizewise.core.reasons import render
+from sizewise.core.waking import Woken, settled
 from sizewise.protocols.backend import (
     Action,
     Event,
     EventKind,
-    ModelRoute,
-    PublishModel,
     Snapshot,
-    StopReplica,
-    WithdrawModel,
 )
 from sizewise.protocols.errors import SizewiseError, UnavailableError, UsageError
 
@@ -48,6 +47,8 @@ TICK_S = 1.0
 KEEP_EVERY_S = 10.0
 """Counters and live figures are written this often: what is lost with a crash is less than that."""
 RECONNECT_S = 1.0
+RESTS = 2.0
+"""After a step the controller sees to nothing but models that wake for this many times as long as the step took."""
 EFFECT_S, RETRY_S = 5.0, 0.1
 FRESH_S = 0.25
 """Who asks for the status right after a request wants to see it counted."""
@@ -70,9 +71,8 @@ class Controller:
         self.drain_s = 30.0
         self._journal = Journal(parts.state)
         self.data_url = self.grpc_address = self.admin_url = ""
-        self._published: dict[str, ModelRoute] = {}
         self._stepping = asyncio.Lock()
-        self._wake = asyncio.Event()
+        self._poked = asyncio.Event()
         self._kept_at_s = parts.clock.now_s()
         self._housekeeper = Housekeeper(
             registry=self.registry,
@@ -82,6 +82,15 @@ class Controller:
             since_s=parts.clock.now_s(),
             former=parts.former,
         )
+        self._acting = Acting(
+            registry=self.registry,
+            parking=self.parking,
+            profiles=self.profiles,
+            cpus=budget.cpus,
+            new_id=parts.new_id,
+            form_of=self._housekeeper.form_of,
+        )
+        self.waker = Waker(self.registry, parts.clock, stepping=self._stepping, start=self._start_woken, poke=self.poke)
         self._deployer = Deployer(
             self.registry,
             parts.store,
@@ -106,16 +115,22 @@ class Controller:
         listening = asyncio.ensure_future(self._listen())
         try:
             while True:
-                self._wake.clear()
+                self._poked.clear()
+                began_s = self._parts.clock.now_s()
                 try:
                     await self.step()
                 except SizewiseError as error:
                     log.warning("this tick changed nothing: %s", error)
                 except Exception:
                     log.exception("this tick changed nothing")
-                await self._pause(TICK_S)
+                # Events come by the hundred where models do, and each step looks at all of them
+                rest_s = min(TICK_S, RESTS * (self._parts.clock.now_s() - began_s))
+                if rest_s > 0:
+                    await self._parts.clock.sleep(rest_s)
+                await self._pause(TICK_S - rest_s)
         finally:
             listening.cancel()
+            self.waker.close()
             await self._housekeeper.close()
             await self._keep()
 
@@ -131,11 +146,13 @@ class Controller:
             await self._absorb(snapshot, now_s)
             packed = pack(self._view(snapshot, now_s))
             decision = decide(packed.view)
-            placement = placing.named(place(packed, decision), self._parts.new_id)
-            actions = self._actions(snapshot, decision, packed, placement=placement)
+            self.ledger.fleet_state = decision.state
+            placement = place(packed, decision)
+            actions = self._acting.of_step(snapshot, decision, packed, placement=placement)
             if actions:
                 await self._parts.backend.apply(actions)
             await self._took(decision, packed.view, actions)
+            self.waker.settled = settled(packed, decision, placement)
             await self.company.learn(self.registry, snapshot, placement)
             await self._tidy(now_s)
         await self.registry.notify()
@@ -152,7 +169,7 @@ class Controller:
         """Have clients find every model that is deployed, as far as that does not take long."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                while any(record.name not in self._published for record in self.registry):
+                while any(record.name not in self._acting.published for record in self.registry):
                     stepping = asyncio.ensure_future(self.step())
                     stepping.add_done_callback(_read_outcome)
                     try:
@@ -162,7 +179,7 @@ class Controller:
 
     def poke(self) -> None:
         """Look at once."""
-        self._wake.set()
+        self._poked.set()
 
     async def deploy(self, wants: ModelSpec, *, code_allowed: bool) -> ModelRecord:
         record = await self._deployer.deploy(wants, origin="deploy", code_allowed=code_allowed)
@@ -252,12 +269,15 @@ class Controller:
             with contextlib.suppress(SizewiseError, OSError):
                 async for event in self._parts.backend.events():
                     if event.kind is EventKind.GATEWAY:
-                        self._published.clear()
+                        self._acting.published.clear()
                     if event.kind is EventKind.REPOSITORY:
                         await self._asked(event)
                     if event.kind is EventKind.POISON:
                         log.warning("model %s: a request that killed two replicas: %s", event.model, event.detail)
-                    self.poke()
+                    if event.kind is EventKind.COLD:
+                        self.waker.ask(event.model)
+                    else:
+                        self.poke()
             await self._parts.clock.sleep(RECONNECT_S)
 
     async def _asked(self, event: Event) -> None:
@@ -268,7 +288,7 @@ class Controller:
 
     async def _pause(self, seconds: float) -> None:
         sleeping = asyncio.ensure_future(self._parts.clock.sleep(seconds))
-        waking = asyncio.ensure_future(self._wake.wait())
+        waking = asyncio.ensure_future(self._poked.wait())
         try:
             await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -286,7 +306,7 @@ class Controller:
         """Everything that is remembered of what is seen."""
         keeper, before = _keeper_of(snapshot), _keeper_of(self.snapshot)
         if keeper != before:
-            self._published.clear()
+            self._acting.published.clear()
         self.snapshot = snapshot
         await self._weigh()
         memory_bytes, unix_s = self.budget.memory_bytes, self._parts.unix_s()
@@ -311,34 +331,13 @@ class Controller:
         )
         return view_of(snapshot, self.registry, around, now_s=now_s)
 
-    def _actions(
-        self, snapshot: Snapshot, decision: FleetDecision, packed: Packed, *, placement: Placement
-    ) -> tuple[Action, ...]:
-        view = packed.full
-        refused = self.parking.refusals(view.now_s)
-        for decided in decision.models:
-            if decided.reason.code in {"too_large", "unloaded"}:
-                refused[decided.name] = f"model {decided.name!r} cannot be started: {render(decided.reason)}"
-        wiring = Wiring(
-            records={record.name: record for record in self.registry},
-            published=self._published,
-            refused=refused,
-            unmeasured={h for h, profile in tuple(self.profiles.items()) if profile.source is Source.ESTIMATED},
-            cpus=self.budget.cpus,
-            new_id=self._parts.new_id,
-            form_of=self._housekeeper.form_of,
-            placement=placement,
-        )
-        views = {model.name: model for model in view.models}
-        actions = (*actions_of(snapshot, decision, views, around=wiring), *placing.actions_of_moves(views, wiring))
-        troubled = self.parking.stops(snapshot.replicas, self.registry, self.profiles, now_s=view.now_s)
-        stopped = {action.replica_id for action in actions if isinstance(action, StopReplica)}
-        # Last, so that the harshest word about a replica counts.
-        return (*actions, *(stop for stop in troubled if stop.replica_id not in stopped))
+    async def _start_woken(self, woken: Woken, records: Mapping[str, ModelRecord]) -> None:
+        actions = self._acting.of_woken(woken, records, self.snapshot)
+        await self._parts.backend.apply(actions)
+        await self._took(woken.decision, woken.view, actions)
 
     async def _took(self, decision: FleetDecision, view: FleetView, actions: tuple[Action, ...]) -> None:
         """Remember what was decided and done."""
-        self.ledger.fleet_state = decision.state
         effects, kept = effects_of(actions, self.snapshot), []
         for decided, model in zip(decision.models, view.models, strict=True):
             track = self.ledger.of(decided.name)
@@ -349,11 +348,7 @@ class Controller:
             if self._journal.due(decided, model, effect=effect, now_s=view.now_s):
                 weighed = with_alternatives(decided, model, view)
                 kept.append(record_of(weighed, model, effect=effect, at_unix_s=self._parts.unix_s()))
-        for action in actions:
-            if isinstance(action, PublishModel):
-                self._published[action.route.model] = action.route
-            elif isinstance(action, WithdrawModel):
-                self._published.pop(action.model, None)
+        self._acting.took(actions)
         await self._journal.keep(kept)
 
     async def _tidy(self, now_s: float) -> None:
@@ -378,7 +373,7 @@ def _keeper_of(snapshot: Snapshot) -> int | None:
     return next((p.pid for p in snapshot.processes if p.role == "keeper"), None)
 
 
-def _read_outcome(stepping: "asyncio.Future[tuple[Action, ...]]") -> None:
+def _read_outcome(stepping: "asyncio.Future[Any]") -> None:
     """The loop reports its own failures, and meets the same one within a second."""
     if not stepping.cancelled():
         stepping.exception()

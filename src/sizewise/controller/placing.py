@@ -53,7 +53,10 @@ def named(placement: Placement, new_id: Callable[[], str]) -> Placement:
         return names.setdefault(host, new_id()) if host.startswith("+") else host
 
     hosts = {model: tuple(map(name, given)) for model, given in placement.hosts.items()}
-    return replace(placement, hosts=hosts, moves=tuple(replace(m, host=name(m.host)) for m in placement.moves))
+    moves = tuple(replace(m, host=name(m.host)) for m in placement.moves)
+    if placement.homes is not None:
+        placement.homes.rename(names)
+    return replace(placement, hosts=hosts, moves=moves)
 
 
 def actions_of_moves(views: Mapping[str, ModelView], around: Surroundings) -> list[Action]:

@@ -65,6 +65,10 @@ class Arbitrated:
     """Neither reserved nor promised to anybody, once those that are leaving are gone."""
     victim_score: float
     """The highest at which an unused model had to go for another; -inf when none had."""
+    free_bytes: int
+    """Of the room, what nobody needs to leave for."""
+    free_slots: float
+    """Loads that may begin besides those that do."""
 
 
 def arbitrate(plans: list[Plan], view: FleetView) -> Arbitrated:
@@ -85,6 +89,8 @@ def arbitrate(plans: list[Plan], view: FleetView) -> Arbitrated:
         planned_bytes=view.machine.overhead_bytes + kept + _started_bytes(plans),
         room_bytes=max(0, ledger.free_bytes + ledger.coming_bytes),
         victim_score=ledger.victim_score,
+        free_bytes=max(0, ledger.free_bytes),
+        free_slots=max(0.0, ledger.slots),
     )
 
 

@@ -53,6 +53,8 @@ def decide(view: FleetView) -> FleetDecision:
         at_s=view.now_s,
         models=tuple(decisions[m.name] for m in view.models),
         memory_planned_bytes=arbitrated.planned_bytes + warm_bytes,
+        free_bytes=arbitrated.free_bytes,
+        free_slots=arbitrated.free_slots,
         state=_clock(view, arbitrated.victim_score) if policy.remembers else {},
     )
 

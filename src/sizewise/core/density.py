@@ -55,6 +55,8 @@ class Placement:
     """Replicas whose successor has taken over, and successors that do not come up."""
     reasons: Mapping[str, Reason] = field(default_factory=dict)
     """Of every model that runs or starts: why it shares a process, or does not."""
+    homes: "Homes | None" = field(default=None, compare=False, repr=False)
+    """Where others would start, until the next decision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,15 +105,16 @@ def pack(view: FleetView) -> Packed:
 
 def place(packed: Packed, decision: FleetDecision) -> Placement:
     """Deterministic, and independent of the order of the models. Moves nobody without need."""
-    company = _Company(packed, decision)
+    homes = Homes(packed, decision)
     starting = sorted((d for d in decision.models if d.start > 0), key=lambda d: d.name)
-    hosts = {d.name: tuple(company.home(d.name) for _ in range(d.start)) for d in starting}
-    moves = company.moves()
+    hosts = {d.name: tuple(homes.home(d.name) for _ in range(d.start)) for d in starting}
+    moves = homes.moves()
     return Placement(
         hosts=hosts,
         moves=moves,
-        stops=(*packed.superseded, *company.stuck()),
-        reasons=company.reasons(hosts),
+        stops=(*packed.superseded, *homes.stuck()),
+        reasons=homes.reasons(hosts),
+        homes=homes,
     )
 
 
@@ -153,8 +156,8 @@ class _Host:
         return (round(self.busy, 2), len(self.models), self.name)
 
 
-class _Company:
-    """All hosts of a fleet while replicas are put into them."""
+class Homes:
+    """All hosts of a fleet, as they fill up while replicas are put into them."""
 
     def __init__(self, packed: Packed, decision: FleetDecision) -> None:
         self._packed = packed
@@ -176,6 +179,23 @@ class _Company:
         self._broken = {name: why for name, host in self._hosts.items() if (why := self._why_halve(host)) is not None}
         for name in self._broken:
             self._hosts[name].closed = True
+
+    @property
+    def small(self) -> int:
+        """Replicas that may share, those that start included."""
+        return sum(self._small.values())
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Hosts that have begun to exist under other names."""
+        for old, new in names.items():
+            self._hosts[new] = self._hosts.pop(old)
+            self._hosts[new].name = new
+
+    def one_more(self, name: str) -> str:
+        """Where a replica starts that the decision did not know of."""
+        runtime = self._runtime(name)
+        self._small[runtime] = self._small.get(runtime, 0) + 1
+        return self.home(name)
 
     def home(self, name: str) -> str:
         """Where a replica of this model starts."""
@@ -282,9 +302,9 @@ class _Company:
                 continue  # under way
             self._room = max(self._room, len(members))  # together or not at all: halves of a half prove nothing
             middle = (len(members) + 1) // 2
-            for half in (members[:middle], members[middle:]):
-                # Who stands alone at last is judged by itself
-                to = self._opened(host.runtime).name if len(half) > 1 else ""
+            for half in filter(None, (members[:middle], members[middle:])):
+                # Of two either may be the one. Who was there by itself is, and is judged in a process of its own
+                to = self._opened(host.runtime).name if len(members) > 1 else ""
                 for model, replica in half:
                     yield _move(model, replica, host=to, reason=why)
 

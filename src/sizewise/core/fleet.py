@@ -135,8 +135,8 @@ class MachineView:
     """The budget: what all replicas and their shared weights may take together."""
     overhead_bytes: int = 0
     """Charged to nobody's model: gateway, keeper, warm parents, controller."""
-    load_slots: int = 1
-    """Loads at once that storage can feed without slowing each other."""
+    load_slots: float = 1
+    """Loads at once that storage can feed without slowing each other; a quick one takes a part of a slot."""
     warmth: str = "ours"
     """Which rule says what stays in memory unused: a name of ``warmth_policies``, ours or another to compare with."""
     name: str = ""
@@ -214,4 +214,8 @@ class FleetDecision:
     models: tuple[ModelDecision, ...]
     memory_planned_bytes: int = 0
     """What the budget is charged with once everything decided here has happened."""
+    free_bytes: int = 0
+    """Memory that nobody has or was promised at this moment, whatever may yet go."""
+    free_slots: float = 0.0
+    """Loads that may begin besides those decided here."""
     state: Mapping[str, object] = field(default_factory=dict)

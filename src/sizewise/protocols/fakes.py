@@ -13,6 +13,7 @@ from sizewise.protocols.backend import (
     Event,
     EventKind,
     HoldWarm,
+    HostObserved,
     ModelRoute,
     ModelTraffic,
     ProcessObserved,
@@ -84,6 +85,7 @@ class _Replica:
     restarts: int = 0
     last_exit: str | None = None
     last_exit_at_s: float | None = None
+    culprit: bool = False
 
 
 class FakeBackend:
@@ -106,6 +108,8 @@ class FakeBackend:
         self.actions: list[Action] = []
         """Everything applied, in order."""
         self.gateway_epoch = "1"
+        self.grown_bytes: dict[str, int] = {}
+        """What models in a shared process have come to hold since they were loaded, by model: nobody can tell whose."""
         self.oom_kills = 0
         self._clock = clock
         self._pids = itertools.count(FIRST_PID)
@@ -125,6 +129,7 @@ class FakeBackend:
             traffic_at_s=now_s if self.reachable else None,
             gateway_epoch=self.gateway_epoch if self.reachable else "",
             warm=tuple(self.warm.values()),
+            hosts=self._hosts(observed),
             processes=tuple(
                 ProcessObserved(
                     role="replica", pid=each.pid, model=each.model, version=each.version, memory_bytes=each.memory_bytes
@@ -134,6 +139,20 @@ class FakeBackend:
             ),
             oom_kills=self.oom_kills,
             problems=(*self.problems, *unreachable),
+        )
+
+    def _hosts(self, observed: Sequence[ReplicaObserved]) -> tuple[HostObserved, ...]:
+        """Of processes that replicas share, what each adds to them; ``grown_bytes`` is on top of that."""
+        runtimes = {each.spec.host: each.spec.runtime for each in self._replicas.values() if each.spec.host}
+        held = {host: [r for r in observed if r.host == host] for host in runtimes}
+        return tuple(
+            HostObserved(
+                host=host,
+                pid=None,
+                runtime=runtimes[host],
+                memory_bytes=sum(r.memory_bytes + self.grown_bytes.get(r.model, 0) for r in members),
+            )
+            for host, members in held.items()
         )
 
     async def apply(self, actions: Sequence[Action]) -> None:
@@ -170,6 +189,13 @@ class FakeBackend:
         """Push an event to everybody who listens."""
         for queue in self._listeners:
             queue.put_nowait(event)
+
+    def kill_host(self, host: str, culprit: str = "") -> None:
+        """End a process that replicas share. All start again, the one that was executing in a process of its own."""
+        for each in [each for each in self._replicas.values() if each.spec.host == host]:
+            self.kill(each.spec.replica_id)
+            if each.spec.replica_id == culprit:
+                each.culprit, each.spec = True, replace(each.spec, host="")
 
     def kill(self, replica_id: str, why: str = "signal 9") -> None:
         """End one replica; like every backend this one starts it again, and it loads anew."""
@@ -243,6 +269,9 @@ class FakeBackend:
             last_exit=replica.last_exit,
             last_exit_at_s=replica.last_exit_at_s,
             form=spec.form.key if spec.form is not None else "",
+            host=spec.host,
+            culprit=replica.culprit,
+            replaces=spec.replaces,
         )
         if replica.stopped_at_s is not None:
             return replace(base, state=ReplicaState.DRAINING, since_s=replica.stopped_at_s)

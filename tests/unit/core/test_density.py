@@ -171,8 +171,8 @@ GROWN = HostView(host="h1", memory_bytes=400 * MIB)
     [
         pytest.param(8, HostView(host="h1", memory_bytes=20 * MIB), {}, id="within its allowance"),
         pytest.param(8, GROWN, {"+0": 4, "+1": 4}, id="grown: halved"),
-        pytest.param(3, GROWN, {"+0": 2, "": 1}, id="a half of one stands alone"),
-        pytest.param(2, GROWN, {"": 2}, id="two stand alone"),
+        pytest.param(3, GROWN, {"+0": 2, "+1": 1}, id="nobody is found out yet"),
+        pytest.param(2, GROWN, {"+0": 1, "+1": 1}, id="it may be either"),
         pytest.param(1, GROWN, {"": 1}, id="the last one is judged by itself"),
         pytest.param(40, HostView(host="h1", unexplained=2), {"+0": 20, "+1": 20}, id="ended twice, nobody knows why"),
         pytest.param(40, HostView(host="h1", unexplained=1), {}, id="ended once"),
