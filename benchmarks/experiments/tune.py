@@ -2,6 +2,8 @@
 
 The settings that nothing beats on the training part are run on the part that is judged, which tuning never sees. What
 Sizewise is asked for is all that it can be set: the quantile of the goal. Costs are read off the frontiers.
+Each also runs as it comes (stock) and with targets calibrated from the model's profile: one setting, and beside it what
+Sizewise costs at its attainment.
 
 python -m benchmarks.experiments.tune TRACES [--cases nasa_http] [--load 35] [--seeds 1] [--policies hpa,kpa]
 """
@@ -62,7 +64,10 @@ def tuned(chosen: Sequence[Case], names: Sequence[str], *, every: int, workers: 
     }
     own = [_own(case, quantile) for case in chosen for quantile in QUANTILES]
     tasks = [
-        _task(case, policy, part="evaluate") for case in chosen for name in names for policy in judged[case.key, name]
+        _task(case, policy, part="evaluate")
+        for case in chosen
+        for name in names
+        for policy in (*judged[case.key, name], *_plain(name))
     ]
     found = run_all([*own, *tasks], workers=workers)
     rows = []
@@ -72,8 +77,15 @@ def tuned(chosen: Sequence[Case], names: Sequence[str], *, every: int, workers: 
         for name in names:
             policies = judged[case.key, name]
             theirs = [found[_task(case, policy, part="evaluate").key] for policy in policies]
-            rows.append(_row(case, name, theirs, ours, settings=len(training[case.key, name])))
+            rows.append(_row(case, f"{name} tuned", theirs, ours, settings=len(training[case.key, name])))
+            plain = [(policy.label, found[_task(case, policy, part="evaluate").key]) for policy in _plain(name)]
+            rows += [_beside(case, label, row, ours) for label, row in plain]
     return rows
+
+
+def _plain(name: str) -> list[PolicyChoice]:
+    """Without any tuning."""
+    return [choice(name), choice(f"{name}:calibrated")]
 
 
 def _task(case: Case, policy: PolicyChoice, *, part: str) -> Task:
@@ -96,6 +108,20 @@ def _promising(case: Case, policies: Sequence[PolicyChoice], trained: dict[str, 
     points = [Point(row.attainment, row.replica_s, label) for label, row in rows]
     for point in worth_trying(points, attainments=ATTAINMENTS, most=JUDGED):
         yield by_label[point.label]
+
+
+def _beside(case: Case, label: str, row: Row, ours: Sequence[Row]) -> dict[str, Any]:
+    """One setting, and Sizewise at the same attainment; where it attains more than Sizewise ever does, at its best."""
+    own = [Point(each.attainment, each.replica_s) for each in ours]
+    beside = cost_at(own, min(row.attainment, max(point.attainment for point in own)))
+    return {
+        "case": case.key,
+        "policy": label,
+        "settings": 1,
+        "best": round(row.attainment, 5),
+        "replica_s": round(row.replica_s),
+        "sizewise_over_it": None if beside is None or row.replica_s <= 0 else round(beside / row.replica_s, 3),
+    }
 
 
 def _row(case: Case, name: str, rows: Sequence[Row], ours: Sequence[Row], *, settings: int) -> dict[str, Any]:

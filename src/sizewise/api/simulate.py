@@ -126,13 +126,15 @@ def simulate(
     policies: Sequence[str] | None = None,
     seed: int | None = None,
     full: bool = False,
+    cache: str | Path | None = None,
     on_progress: "OnProgress" = lambda _name, _share: None,
 ) -> Comparison:
     """What Sizewise and other autoscalers would have done in the scenario of a YAML file.
 
     ``policies`` such as ``["sizewise", "hpa:calibrated"]`` stand in for those of the file. Raises SpecError and
     UsageError for whatever is wrong in it or in its trace. Several policies run in processes of their own. ``full``
-    runs each policy in other settings too, and the regret ladder: five to ten times the work.
+    runs each policy in other settings too, and the regret ladder: five to ten times the work. ``cache`` is a folder in
+    which the settings are kept that ``mode: tuned`` found.
     """
     from sizewise.simulation.comparing import compare
     from sizewise.simulation.parsing import choice, load_scenario
@@ -141,4 +143,5 @@ def simulate(
     if seed is not None:
         read = replace(read, seed=seed)
     chosen = None if policies is None else [choice(name) for name in policies]
-    return Comparison(compare(read, chosen, full=full, on_progress=on_progress))
+    compared = compare(read, chosen, full=full, kept=None if cache is None else Path(cache), on_progress=on_progress)
+    return Comparison(compared)

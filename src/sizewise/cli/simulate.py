@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sizewise.cli.app import app
+from sizewise.cli.options import cache_dir
 
 ScenarioArgument = Annotated[
     Path, typer.Argument(metavar="SCENARIO.yaml", help="What arrives, where, and who decides.")
@@ -57,7 +58,9 @@ def simulate(
     names = None if policy is None else _names(policy)
     with _progress() as tell:
         whole = output is Shown.html if full is None else full
-        found = api.simulate(scenario, policies=names, seed=seed, full=whole, on_progress=tell)
+        found = api.simulate(
+            scenario, policies=names, seed=seed, full=whole, cache=cache_dir() / "tuned", on_progress=tell
+        )
     if output is Shown.json:
         from sizewise.cli.printing import print_json
 

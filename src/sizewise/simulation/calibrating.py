@@ -6,25 +6,30 @@ from typing import Any
 
 from sizewise.core.policies.base import Incumbent, JointIncumbent
 from sizewise.core.policies.faro import FaroModel
+from sizewise.core.policies.keda import HOUR_S, recurring
 from sizewise.core.policies.registry import JOINT_POLICIES, POLICIES
-from sizewise.core.sizing import UTILIZATION, capacity_of, sustainable_per_s
+from sizewise.core.sizing import UTILIZATION, capacity_of, replicas_for, sustainable_per_s
 from sizewise.protocols.errors import UsageError
-from sizewise.simulation.scenario import Mode, PolicyChoice, Scenario, SimModel
+from sizewise.simulation.scenario import Mode, Past, PolicyChoice, Scenario, SimModel
 
 TARGET_KEYS: Mapping[str, str] = {
-    **dict.fromkeys(("hpa", "hpa_concurrency", "hpa_external", "kpa", "keda", "sagemaker"), "target"),
-    **dict.fromkeys(("ec2_predictive", "aibrix_apa"), "target"),
+    **dict.fromkeys(("hpa", "hpa_concurrency", "hpa_external", "kpa", "keda", "keda_cron"), "target"),
+    **dict.fromkeys(("sagemaker", "ec2_predictive", "aibrix_apa"), "target"),
     "ray_serve": "target_ongoing_requests",
     "skyserve": "target_per_s",
     "dynamo": "engine_concurrency",
     "wva": "capacity",
 }
 """What each calls the load of a replica that it aims at."""
+NOT_SET = ("models", "history", "crons", "behavior")
+"""Fields that are no single values."""
 POOL = 4
 """Replicas of the pool that a target is calibrated for: alone, a replica sustains less; among many, a little more."""
 
 
-def incumbent_for(policy: PolicyChoice, model: SimModel, *, file: str = "") -> Incumbent[Any, Any]:
+def incumbent_for(
+    policy: PolicyChoice, model: SimModel, *, past: Past | None = None, file: str = ""
+) -> Incumbent[Any, Any]:
     """One autoscaler for one model. Raises UsageError for a parameter that it does not have, or out of range."""
     known = POLICIES[policy.name]
     config = known.config
@@ -32,6 +37,8 @@ def incumbent_for(policy: PolicyChoice, model: SimModel, *, file: str = "") -> I
         config = replace(config, request_cores=float(model.profile.threads))
     if policy.mode in {Mode.CALIBRATED, Mode.TUNED}:
         config = changed(config, targets(policy.name, model), strict=False)
+    if past is not None:
+        config = _looked_back(config, model, past, name=policy.name)
     try:
         config = changed(config, policy.parameters, strict=True)
         config = _aimed(config, policy)
@@ -40,12 +47,26 @@ def incumbent_for(policy: PolicyChoice, model: SimModel, *, file: str = "") -> I
     return replace(known, config=config)
 
 
+def _looked_back(config: Any, model: SimModel, past: Past, *, name: str) -> Any:
+    """What a careful operator, or EC2 itself, takes from the past."""
+    capacity = capacity_of(model.profile, model.slo)
+    if name == "static":
+        return replace(config, replicas=max(1, replicas_for(capacity, max(past.peak_per_s))))
+    if name == "ec2_predictive":
+        # In replicas x busy share, as it counts hours itself
+        return replace(config, history=tuple(rate / capacity.per_s for rate in past.mean_per_s))
+    hours, day = past.peak_per_s, 24
+    season = 7 * day if len(hours) >= 7 * day else day
+    # The first of the last so many hours was one season before time began
+    needs = [float(replicas_for(capacity, peak)) for peak in hours[-season:]]
+    return replace(config, crons=recurring(needs, 1.0, every_s=season * HOUR_S))
+
+
 def _aimed(config: Any, policy: PolicyChoice) -> Any:
     key = TARGET_KEYS.get(policy.name)
     if key is None or policy.target_factor == 1.0:
         return config
-    inner = _inner(config)
-    holder = config if key in _names(config) or inner is None else inner[1]
+    holder = next(part for part in (config, *_parts(config).values()) if key in _names(part))
     return changed(config, {key: getattr(holder, key) * policy.target_factor}, strict=True)
 
 
@@ -82,6 +103,7 @@ def targets(name: str, model: SimModel) -> Mapping[str, float]:
         "hpa_external": {"target": concurrency},
         "kpa": {"target": concurrency, "target_utilization": 1.0},
         "keda": {"target": concurrency},
+        "keda_cron": {"target": concurrency},
         "ray_serve": {"target_ongoing_requests": concurrency},
         "skyserve": {"target_per_s": rate_per_s},
         "sagemaker": {"target": 60.0 * rate_per_s},
@@ -94,26 +116,27 @@ def targets(name: str, model: SimModel) -> Mapping[str, float]:
 
 
 def changed(config: Any, values: Mapping[str, float | int | str], *, strict: bool) -> Any:
-    """The configuration with these fields; one that it does not have itself belongs to its first metric or its
-    tracking part. Raises ValueError naming those that exist."""
+    """The configuration with these fields; one that it does not have itself belongs to a part of it: its first metric,
+    its tracking, the HPA below it. Raises ValueError naming those that exist."""
     for key, value in values.items():
-        inner = _inner(config)
-        if key in _names(config) and key not in {"metrics", "tracking", "models"}:
+        parts = _parts(config)
+        holder = next((name for name, part in parts.items() if key in _names(part)), None)
+        if key in _names(config) and key not in parts and key not in NOT_SET:
             config = replace(config, **{key: _like(getattr(config, key), value, key)})
-        elif inner is not None and key in _names(inner[1]):
-            part = replace(inner[1], **{key: _like(getattr(inner[1], key), value, key)})
-            config = replace(config, **{inner[0]: (part,) if inner[0] == "metrics" else part})
+        elif holder is not None and key not in NOT_SET:
+            part = replace(parts[holder], **{key: _like(getattr(parts[holder], key), value, key)})
+            config = replace(config, **{holder: (part,) if holder == "metrics" else part})
         elif strict:
-            own = [*_names(config), *(_names(inner[1]) if inner else ())]
-            known = ", ".join(sorted({*own} - {"metrics", "tracking", "models", "history", "crons", "behavior"}))
+            own = {*_names(config), *(name for part in parts.values() for name in _names(part))}
+            known = ", ".join(sorted(own - {*parts, *NOT_SET}))
             raise ValueError(f"has no parameter {key!r}: it has {known}")
     return config
 
 
-def _inner(config: Any) -> tuple[str, Any] | None:
-    if hasattr(config, "metrics"):
-        return "metrics", config.metrics[0]
-    return ("tracking", config.tracking) if hasattr(config, "tracking") else None
+def _parts(config: Any) -> dict[str, Any]:
+    """Configurations inside this one, by the field that holds them."""
+    found = {name: getattr(config, name) for name in ("metrics", "tracking", "hpa") if hasattr(config, name)}
+    return {name: part[0] if name == "metrics" else part for name, part in found.items()}
 
 
 def _names(config: Any) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from multiprocessing.queues import SimpleQueue
+from pathlib import Path
 from typing import Any
 
 from sizewise.core.policies.registry import POLICIES
@@ -18,7 +19,9 @@ from sizewise.simulation.frontiers import Point
 from sizewise.simulation.parsing import OWN
 from sizewise.simulation.regret import Run, Rung, ladder, ladder_runs, settings_of
 from sizewise.simulation.running import Outcome, models_of, run_policy, setups_of, workload_of
-from sizewise.simulation.scenario import Mode, PolicyChoice, Scenario
+from sizewise.simulation.scenario import Mode, PolicyChoice, Scenario, SimModel
+from sizewise.simulation.training import learned
+from sizewise.simulation.workload import Workload
 
 OnProgress = Callable[[str, float], None]
 """(policy, share of its time that has passed)."""
@@ -47,13 +50,32 @@ def compare(
     policies: Sequence[PolicyChoice] | None = None,
     *,
     full: bool = False,
+    kept: Path | None = None,
     on_progress: OnProgress = lambda _n, _s: None,
 ) -> Compared:
     """Every policy on the same arrivals. Raises SizewiseError for whatever is wrong, before anything runs.
 
-    ``full``: each in several settings as well, and the regret ladder; that takes five to ten times as long.
+    ``full``: each in several settings as well, and the regret ladder; that takes five to ten times as long. ``kept``:
+    a folder in which tuned settings are kept.
     """
-    chosen = tuple(policies if policies is not None else scenario.policies)
+    chosen = list(policies if policies is not None else scenario.policies)
+    _checked(scenario, chosen)
+
+    def tried(runs: Sequence[Run], name: str) -> tuple[Outcome, ...]:
+        return run_all(runs, end_s=0.0, on_progress=on_progress, together=name)
+
+    scenario, chosen = learned(scenario, chosen, kept=kept, run_all=tried)
+    workload, models = _checked(scenario, chosen)
+    outcomes = run_all([(scenario, policy) for policy in chosen], end_s=workload.end_s, on_progress=on_progress)
+    bounds = bounds_of(scenario, workload, models=models, setups=setups_of(scenario, workload.names, models))
+    if bounds is not None:
+        for outcome in outcomes:
+            put_beside(outcome, bounds, usd_per_h=scenario.capacity.replica_usd_per_h)
+    compared = Compared(scenario=scenario, end_s=workload.end_s, models=len(models), outcomes=outcomes)
+    return _with_more(compared, chosen, on_progress) if full else compared
+
+
+def _checked(scenario: Scenario, chosen: Sequence[PolicyChoice]) -> tuple[Workload, list[SimModel]]:
     workload = workload_of(scenario)
     models = models_of(scenario, workload.names)
     if scenario.counted_from_s >= workload.end_s:
@@ -69,13 +91,7 @@ def compare(
             joint_for(policy, models, scenario)
         elif policy.parameters:
             raise UsageError(f"{scenario.file}: sizewise has no parameters: its time constants come from size")
-    outcomes = run_all([(scenario, policy) for policy in chosen], end_s=workload.end_s, on_progress=on_progress)
-    bounds = bounds_of(scenario, workload, models=models, setups=setups_of(scenario, workload.names, models))
-    if bounds is not None:
-        for outcome in outcomes:
-            put_beside(outcome, bounds, usd_per_h=scenario.capacity.replica_usd_per_h)
-    compared = Compared(scenario=scenario, end_s=workload.end_s, models=len(models), outcomes=outcomes)
-    return _with_more(compared, chosen, on_progress) if full else compared
+    return workload, models
 
 
 def _with_more(compared: Compared, chosen: Sequence[PolicyChoice], on_progress: OnProgress) -> Compared:

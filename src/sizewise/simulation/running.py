@@ -29,7 +29,7 @@ from sizewise.simulation.own import Own, record_of
 from sizewise.simulation.parsing import OWN
 from sizewise.simulation.plain import PlainPools
 from sizewise.simulation.pools import Counts, Pools, PoolSetup, Record, curve_of, quantile_s, record_for
-from sizewise.simulation.scenario import Generator, Mode, PolicyChoice, Scenario, SimModel
+from sizewise.simulation.scenario import Generator, Mode, Past, PolicyChoice, Scenario, SimModel
 from sizewise.simulation.spread import factors
 from sizewise.simulation.traces import read_trace
 from sizewise.simulation.workload import Workload
@@ -195,8 +195,8 @@ def _run_policy(scenario: Scenario, policy: PolicyChoice, tell: Tell) -> Outcome
         seed=scenario.seed,
         counted_from_s=counted_from_s,
     )
-    for model in range(len(names)):
-        world.begin_ready(model, _first_replicas(scenario, policy))
+    for model, name in enumerate(names):
+        world.begin_ready(model, _first_replicas(scenario, policy, models[model], past=policy.past.get(name)))
     curves, every_s = Curves(), workload.end_s / POINTS
 
     def watch(now_s: float) -> None:
@@ -215,7 +215,7 @@ def _run_policy(scenario: Scenario, policy: PolicyChoice, tell: Tell) -> Outcome
         begins_s = scenario.begins_unix_s
         decisions = [(d.at_unix_s - begins_s, d.model, d.desired, render(d.reason)) for d in own.decisions if d.effect]
     else:
-        changes = _run_incumbent(scenario, policy, world, end_s=workload.end_s, watch=watch)
+        changes = _run_incumbent(scenario, policy, world, names=names, end_s=workload.end_s, watch=watch)
         decisions = [(c.at_s, names[c.model], c.desired, render(c.reason)) for c in changes]
     pools.advance_all(workload.end_s)
     outcome = _outcome(policy, world, names, end_s=workload.end_s, curves=curves, decisions=decisions)
@@ -223,20 +223,26 @@ def _run_policy(scenario: Scenario, policy: PolicyChoice, tell: Tell) -> Outcome
     return outcome
 
 
-def _first_replicas(scenario: Scenario, policy: PolicyChoice) -> int:
+def _first_replicas(scenario: Scenario, policy: PolicyChoice, model: SimModel, *, past: Past | None) -> int:
     """A fixed number of replicas has always been there."""
-    return int(policy.parameters.get("replicas", 1)) if policy.name == "static" else scenario.start_replicas
+    if policy.name != "static":
+        return scenario.start_replicas
+    return int(incumbent_for(policy, model, past=past, file=scenario.file).config.replicas)
 
 
 def _run_incumbent(
-    scenario: Scenario, policy: PolicyChoice, world: World, *, end_s: float, watch: Tell
+    scenario: Scenario, policy: PolicyChoice, world: World, *, names: Sequence[str], end_s: float, watch: Tell
 ) -> list[Change]:
     if policy.name in JOINT_POLICIES:
         joint = Joint(scenario, world, joint_for(policy, list(world.models), scenario))
         joint.run(end_s, watch)
         return joint.changes
     made: dict[int, Any] = {}
-    each = [made.setdefault(id(m), incumbent_for(policy, m, file=scenario.file)) for m in world.models]
+    if policy.past:
+        pasts = [policy.past.get(name) for name in names]
+        each = [incumbent_for(policy, m, past=p, file=scenario.file) for m, p in zip(world.models, pasts, strict=True)]
+    else:
+        each = [made.setdefault(id(m), incumbent_for(policy, m, file=scenario.file)) for m in world.models]
     separate = Separate(scenario, world, each)
     separate.run(end_s, watch)
     return separate.changes

@@ -155,6 +155,15 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """Traffic of one model before the time that is simulated, hour by hour; the last hour ends when time begins."""
+
+    mean_per_s: tuple[float, ...]
+    peak_per_s: tuple[float, ...]
+    """Of the busiest minute of each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyChoice:
     name: str
     mode: Mode
@@ -162,6 +171,8 @@ class PolicyChoice:
     target_factor: float = 1.0
     """On the load that it aims at: everything else being equal, a larger one is cheaper and later."""
     line: int = 0
+    past: Mapping[str, Past] = field(default_factory=dict)
+    """By model, for those that look back."""
 
     @property
     def label(self) -> str:

@@ -36,7 +36,12 @@ class Cron:
 
 
 def weekly(peaks: Sequence[float], per_replica: float) -> tuple[Cron, ...]:
-    """Triggers for the hours of a week from the hourly peaks of the last one, as a careful operator would write them.
+    """Triggers for the hours of a week from the hourly peaks of the last one."""
+    return recurring(peaks, per_replica, every_s=WEEK_S)
+
+
+def recurring(peaks: Sequence[float], per_replica: float, *, every_s: float) -> tuple[Cron, ...]:
+    """Triggers for the hours of a week or a day from hourly peaks, as a careful operator would write them.
 
     ``peaks`` and ``per_replica`` are in the same unit. Hours in a row with equal needs share a trigger.
     """
@@ -47,7 +52,7 @@ def weekly(peaks: Sequence[float], per_replica: float) -> tuple[Cron, ...]:
         if need and triggers and triggers[-1].end_s == hour * HOUR_S and triggers[-1].replicas == need:
             triggers[-1] = replace(triggers[-1], end_s=end_s)
         elif need:
-            triggers.append(Cron(start_s=hour * HOUR_S, end_s=end_s, replicas=need))
+            triggers.append(Cron(start_s=hour * HOUR_S, end_s=end_s, replicas=need, every_s=every_s))
     return tuple(triggers)
 
 

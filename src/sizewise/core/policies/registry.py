@@ -1,6 +1,7 @@
 """Every autoscaler that can be compared with, by name, at its stock defaults."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -94,6 +95,9 @@ KEDA: Incumbent[KedaConfig, KedaState] = Incumbent(
     step=keda_step,
     interval_s=keda_interval_s,
 )
+KEDA_CRON = replace(
+    KEDA, name="keda_cron", summary="KEDA with cron triggers beside, from the hourly peaks of the week or day before"
+)
 RAY_SERVE: Incumbent[RayServeConfig, RayServeState] = Incumbent(
     name="ray_serve",
     summary="Ray Serve: requests in flight over 30 s, up after 30 s, down after 600 s",
@@ -172,6 +176,7 @@ ALL: tuple[Incumbent[Any, Any], ...] = (
     HPA_EXTERNAL,
     KPA,
     KEDA,
+    KEDA_CRON,
     RAY_SERVE,
     SKYSERVE,
     SAGEMAKER,
