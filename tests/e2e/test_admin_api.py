@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sizewise.controller.layout import admin_token, prepare_state_dir
+from sizewise.controller.logs import ANSWER_BYTES
 from sizewise.controller.proof import check_proof, write_proof
 from sizewise.core.fleet import ScalingPolicy
 from sizewise.protocols.control import make_run_dir, run_dir
@@ -31,7 +32,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 @pytest.fixture
 async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
     token = admin_token(world.folder)
-    app = Guard(build_api(world.controller, lambda proof: check_proof(world.folder, proof)), token=token)
+    api = build_api(world.controller, lambda proof: check_proof(world.folder, proof), world.folder / "logs")
+    app = Guard(api, token=token)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(transport=transport, base_url=ADDRESS, headers=headers) as made:
@@ -135,9 +137,32 @@ async def test_metrics_are_prometheus(world: World, client: httpx.AsyncClient) -
         assert families[name].samples
 
 
+async def test_logs_are_read_and_the_answer_is_bounded(world: World, client: httpx.AsyncClient) -> None:
+    folder = world.folder / "logs"
+    (folder / "a.log").write_text("one\ntwo\nthree\n")
+    (folder / "b.log").write_text("begun\n")
+    found = (await client.get("/api/v1/logs", params={"last": 2})).json()
+    expected = [("a", "two"), ("a", "three"), ("b", "begun")]
+    assert found == {"lines": [{"source": s, "text": text} for s, text in expected], "left_out": []}
+    one = (await client.get("/api/v1/logs", params={"name": "b"})).json()
+    assert [line["text"] for line in one["lines"]] == ["begun"]
+    for name, status in (("none", 404), ("../admin-token", 404), ("", 404)):
+        assert (await client.get("/api/v1/logs", params={"name": name})).status_code == status
+    assert (await client.get("/api/v1/logs", params={"last": 1001})).status_code == 400
+    assert (await client.get("/api/v1/logs", headers={"Authorization": ""})).status_code == 401
+    for number in range(30):
+        (folder / f"m{number:02}.log").write_text(("x" * 1023 + "\n") * 300)
+    large = await client.get("/api/v1/logs", params={"last": 1000})
+    assert len(large.content) < 2 * ANSWER_BYTES
+    assert large.json()["left_out"][-1] == "m29"
+    assert large.json()["lines"][-1]["source"] < large.json()["left_out"][0]
+
+
 async def test_the_document_and_the_shutdown(world: World, client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
-    assert {"/api/v1/models", "/api/v1/models/{name}", "/api/v1/status", "/metrics"} <= document["paths"].keys()
+    assert {"/api/v1/models", "/api/v1/models/{name}", "/api/v1/status", "/api/v1/logs", "/metrics"} <= document[
+        "paths"
+    ].keys()
     for path in ("/docs", "/redoc"):
         assert (await client.get(path)).status_code == 404
     assert (await client.post("/api/v1/shutdown", json={"drain_s": 3})).status_code == 202

@@ -4,13 +4,16 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import onnx
 import psutil
 import pytest
@@ -18,7 +21,9 @@ import pytest
 from sizewise.controller.layout import FORMAT
 from tests.e2e.plane import doubling
 from tests.e2e.steady_load import EXPECTED, ROW
-from tests.e2e.system import Ran, System, interrupt, ready, replicas
+from tests.e2e.system import Ran, System, interrupt, ready, replicas, seen_soon
+
+TINY = Path(__file__).with_name("user_servers") / "tiny.py"
 
 
 @pytest.fixture
@@ -254,6 +259,32 @@ def test_a_folder_is_a_spec(system: System) -> None:
     assert "m" in started["difference"]["added"]
     answers(system)
     assert started["models"] == sorted(each["name"] for each in system.status()["models"])
+
+
+async def test_logs_and_down_by_address(system: System) -> None:
+    system.up()
+    url = system.status()["admin_url"]
+    mine = system.ok("logs", "keeper", "-n", "3")
+    assert mine.out
+    assert system.ok("logs", "keeper", "-n", "3", "--url", url).out.splitlines()[0] == mine.out.splitlines()[0]
+    assert "give --state-dir instead" in system.run("logs", "-f", "--url", url).line
+    assert "needs the admin token" in system.run("down", "--url", url, state=False).line
+    assert system.ok("down", "--url", url, "-o", "json").json == {"url": url, "state": "stopping"}
+    await seen_soon(lambda: system.living() == [], 20)
+
+
+def test_a_server_is_deployed_by_its_command_line(system: System) -> None:
+    system.up()
+    tiny = shlex.join([sys.executable, str(TINY), "{port}"])
+    refused = system.run("deploy", "tiny", "--command", tiny)
+    assert (refused.code, "--allow-code" in refused.line) == (1, True)
+    for wrong in ((), ("m.onnx", "--command", tiny)):
+        assert system.run("deploy", "tiny", *wrong, "--allow-code").code == 2
+    system.ok("deploy", "tiny", "--command", tiny, "--ready-path", "/up", "--max-replicas", "1", "--allow-code")
+    answer = httpx.get(f"{system.status()['data_url']}/models/tiny/anything", timeout=30, trust_env=False)
+    (process,) = [each for each in system.status()["processes"] if each["model"] == "tiny"]
+    assert (process["role"], answer.json()) == ("command", {"pid": process["pid"]})
+    assert psutil.Process(process["pid"]).cwd() == str(system.folder), "where it was typed"
 
 
 def test_a_foreground_ends_with_down(system: System) -> None:

@@ -76,7 +76,7 @@ def test_every_metric_is_explained() -> None:
 
 
 def test_every_admin_call_is_explained() -> None:
-    paths = build_api(cast("Any", None), lambda _: None).openapi()["paths"]
+    paths = build_api(cast("Any", None), lambda _: None, Path()).openapi()["paths"]
     known = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     said = {name for name in rows("admin-api.md") if re.match(r"(GET|POST|DELETE) ", name)}
     assert said == known

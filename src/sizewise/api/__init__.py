@@ -2,10 +2,10 @@
 
 from sizewise.api.bench import bench
 from sizewise.api.client import AdminError, Client, connect
-from sizewise.api.logs import LogLine, logs
 from sizewise.api.simulate import Comparison, simulate
 from sizewise.api.system import down
 from sizewise.api.weigh import ProfileOptions, convert, profile
+from sizewise.controller.logs import LogLine, logs
 from sizewise.formats.convert import ConvertReport, UntrustedTypesError
 from sizewise.loadgen.bench import BenchOptions, BenchReport
 from sizewise.profiling.report import Report

@@ -74,7 +74,7 @@ class Client:
         return {"model": model, "decisions": found["decisions"]}
 
     def deploy(self, wants: Mapping[str, Any], *, allow_code: bool = False, wait: bool = False) -> Answer:
-        """``wants`` has ``name``, ``uri`` and whatever else a spec says about a model.
+        """``wants`` has ``name``, ``uri`` or ``command``, and whatever else a spec says about a model.
 
         With ``wait``, returns when the version serves, and raises when it was given up.
         """
@@ -101,6 +101,10 @@ class Client:
     def profile(self, name: str) -> Answer:
         """Have the model measured again as soon as there is no traffic."""
         return self._call("POST", f"/api/v1/models/{_quoted(name)}/profile")
+
+    def logs(self, name: str | None = None, last: int = 100) -> Answer:
+        """The last ``lines`` of one log or of each, 1000 at most, and names of logs ``left_out`` of a large answer."""
+        return self._call("GET", "/api/v1/logs", params={"last": last, **({"name": name} if name else {})})
 
     def _proof(self) -> str:
         if self.state_dir is None:

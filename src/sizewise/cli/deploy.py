@@ -1,5 +1,6 @@
 """``sizewise deploy`` and its opposite, ``sizewise undeploy``."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,6 +8,7 @@ import typer
 
 from sizewise.cli.app import app
 from sizewise.cli.options import DEFAULT_STATE_DIR, Output, OutputOption, StateDirOption, UrlOption, connected
+from sizewise.protocols.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +20,11 @@ Goal = Annotated[float | None, typer.Option(help="Latency goal in milliseconds; 
 @app.command()
 def deploy(
     name: NameArgument,
-    uri: Annotated[Path, typer.Argument(help="Model file or folder.")],
+    uri: Annotated[Path | None, typer.Argument(help="Model file or folder.")] = None,
+    command: Annotated[
+        str | None, typer.Option(help="A server of yours instead, with {port} where its port belongs; code.")
+    ] = None,
+    ready_path: Annotated[str | None, typer.Option(help="It is ready once GET of this path answers below 500.")] = None,
     slo_p50_ms: Goal = None,
     slo_p90_ms: Goal = None,
     slo_p95_ms: Goal = None,
@@ -36,14 +42,17 @@ def deploy(
     state_dir: StateDirOption = DEFAULT_STATE_DIR,
     url: UrlOption = None,
 ) -> None:
-    """Serve a model file under a name, or change one that is served; what is not given stays as it is."""
+    """Serve a model file or a server under a name, or change one that is served.
+
+    Goal, scaling and limits that are not given stay as they are. A command runs in this folder.
+    """
     from sizewise.cli.printing import print_json
 
     goals = {"p50_ms": slo_p50_ms, "p90_ms": slo_p90_ms, "p95_ms": slo_p95_ms, "p99_ms": slo_p99_ms}
     scaling = {"min_replicas": min_replicas, "max_replicas": max_replicas, "priority": priority}
     wants: dict[str, Any] = {
         "name": name,
-        "uri": str(uri.absolute()),
+        **_source(uri, command, ready_path),
         "slo": _given(goals),
         "scaling": _given(scaling),
         "timeout_s": timeout_s,
@@ -75,6 +84,21 @@ def undeploy(
         print_json(gone)
     else:
         typer.echo(f"{name}: undeployed")
+
+
+def _source(uri: Path | None, command: str | None, ready_path: str | None) -> dict[str, Any]:
+    """What is to be served. Raises UsageError."""
+    if (uri is None) == (command is None):
+        raise UsageError("give either URI or --command")
+    if command is None:
+        if ready_path is not None:
+            raise UsageError("--ready-path belongs to --command: a model file is ready when it is loaded")
+        return {"uri": str(uri.absolute())} if uri is not None else {}
+    try:
+        argv = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--command cannot be read as a shell would: {error}") from error
+    return {"command": argv, "cwd": str(Path.cwd()), "ready": {"path": ready_path} if ready_path else None}
 
 
 def _given(values: "Mapping[str, Any]") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The admin API: what the CLI and everybody else who runs the system calls."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from sizewise.controller.controller import Controller
 from sizewise.controller.deploy import Difference
+from sizewise.controller.logs import LogTails, tails
 from sizewise.controller.records import RolloutState
 from sizewise.controller.report import Explanation, ModelStatus, Status
 from sizewise.core.version import VERSION
@@ -35,7 +37,7 @@ _REFUSED: dict[str, Any] = {
 _NEW: dict[str, Any] = {"model": ModelStatus, "description": "The name was not known before."}
 
 
-def build_api(controller: Controller, prove: Prove) -> FastAPI:
+def build_api(controller: Controller, prove: Prove, log_dir: Path) -> FastAPI:
     """The API without its guard (``server.guard``), which stands before it."""
     app = FastAPI(
         title="Sizewise admin API",
@@ -52,6 +54,7 @@ def build_api(controller: Controller, prove: Prove) -> FastAPI:
     app.add_exception_handler(Exception, _unexpected_error)
     _add_models(protected, controller, prove)
     _add_system(protected, controller, prove)
+    _add_logs(protected, log_dir)
     app.include_router(protected)
 
     @app.get("/healthz")
@@ -132,6 +135,13 @@ def _add_system(app: APIRouter, controller: Controller, prove: Prove) -> None:
     async def metrics() -> Response:
         await controller.refresh()
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_logs(app: APIRouter, log_dir: Path) -> None:
+    @app.get("/api/v1/logs")
+    def logs(name: str | None = None, last: Annotated[int, Query(ge=0, le=1000)] = 100) -> LogTails:
+        """The last lines of one log or of each: a model, or keeper, gateway, controller, warm-RUNTIME."""
+        return tails(log_dir, name, last)  # a thread reads: no async function
 
 
 async def _wait(controller: Controller, name: str, timeout_s: float) -> None:

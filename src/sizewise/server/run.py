@@ -208,7 +208,7 @@ class _Installation:
         return Controller(parts, budget)
 
     def _app(self, controller: Controller) -> Guard:
-        api = build_api(controller, lambda proof: check_proof(self._state_dir, proof))
+        api = build_api(controller, lambda proof: check_proof(self._state_dir, proof), self._state_dir / "logs")
         return Guard(api, token=admin_token(self._state_dir), allowed_hosts=self._settings.serving.allowed_hosts)
 
     def _keeper_options(self) -> KeeperOptions:

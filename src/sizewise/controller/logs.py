@@ -10,6 +10,8 @@ from sizewise.protocols.errors import NotFoundError
 
 LOOK_EVERY_S = 0.2
 _TAIL_BYTES = 256 * 1024
+ANSWER_BYTES = 4 * 1024 * 1024
+"""No further log is begun beyond: a fleet has a log for each model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,7 @@ def logs(
     Raises NotFoundError when there is no such log.
     """
     folder = Path(state_dir) / "logs"
-    if name is not None and (Path(name).name != name or not (folder / f"{name}.log").exists()):
-        known = ", ".join(sorted(path.stem for path in folder.glob("*.log"))) or "none yet"
-        raise NotFoundError("log", name, f"there are: {known}")
+    _check(folder, name)
     ends: dict[Path, int] = {}
     for path in _files(folder, name):
         lines, ends[path] = _tail(path, last)
@@ -45,8 +45,35 @@ def logs(
             yield from (LogLine(path.stem, line) for line in _new_lines(path, ends))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogTails:
+    lines: list[LogLine]
+    left_out: list[str]
+    """Logs that the answer had no more room for."""
+
+
+def tails(folder: Path, name: str | None, last: int) -> LogTails:
+    """The last lines of one log in ``folder``, or of each until the answer is large. Raises NotFoundError."""
+    _check(folder, name)
+    lines, left_out, size = list[LogLine](), list[str](), 0
+    for path in _files(folder, name):
+        if size >= ANSWER_BYTES:
+            left_out.append(path.stem)
+            continue
+        found, _ = _tail(path, last)
+        lines += [LogLine(path.stem, line) for line in found]
+        size += sum(map(len, found))
+    return LogTails(lines=lines, left_out=left_out)
+
+
 def _files(folder: Path, name: str | None) -> list[Path]:
     return [folder / f"{name}.log"] if name is not None else sorted(folder.glob("*.log"))
+
+
+def _check(folder: Path, name: str | None) -> None:
+    if name is not None and (Path(name).name != name or not (folder / f"{name}.log").exists()):
+        known = ", ".join(sorted(path.stem for path in folder.glob("*.log"))) or "none yet"
+        raise NotFoundError("log", name, f"there are: {known}")
 
 
 def _tail(path: Path, last: int) -> tuple[list[str], int]:
