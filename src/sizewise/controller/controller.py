@@ -47,7 +47,7 @@ TICK_S = 1.0
 KEEP_EVERY_S = 10.0
 """Counters and live figures are written this often: what is lost with a crash is less than that."""
 RECONNECT_S = 1.0
-RESTS = 2.0
+RESTS = 3.0
 """After a step the controller sees to nothing but models that wake for this many times as long as the step took."""
 EFFECT_S, RETRY_S = 5.0, 0.1
 FRESH_S = 0.25
