@@ -5,8 +5,10 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import psutil
 import pytest
@@ -15,7 +17,11 @@ from tests.e2e import code_models
 from tests.e2e.steady_load import ROW, infer
 from tests.e2e.system import System, named, ready, replicas
 
-WITHIN_S = 90.0
+HANGS_S = 90.0
+SOON_S = 30.0
+"""Promised for what changes; ``scenarios/test_live.py`` asserts the same on a simulated clock."""
+OTHERS = 40.0
+"""Percent of all cores: with more taken by others, one burner more is no change that could be told from theirs."""
 CALL_S = 0.015
 """Several of the scheduler's slices: a shorter one can pass in one piece beside a burner."""
 PER_S = 40.0
@@ -81,11 +87,17 @@ def live_s(status: dict[str, object]) -> float:
     return float(figure["live"] or 0.0)
 
 
+def decided_s(decisions: list[dict[str, Any]], *, after_s: float, grown: bool) -> float:
+    """Seconds until the first decision for more than one replica, or for one."""
+    times_s: list[float] = [each["at_unix_s"] for each in decisions if (each["desired"] > 1) is grown]
+    return min(at_s for at_s in times_s if at_s >= after_s) - after_s
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.skipif(len(psutil.Process().cpu_affinity()) < 2, reason="the second replica needs a core of its own")
 async def test_a_burner_moves_curve_and_capacity_and_back(system: System) -> None:
     path = code_models.write(system.models / "busy.py", predict=code_models.busy(CALL_S))
-    system.ok("profile", path, "--time-limit", "10")
+    system.ok("profile", path)
     system.up(system.spec("busy: {uri: models/busy.py, scaling: {min_replicas: 1}}"))
     seen = await system.until(ready("busy"))
     first = psutil.Process(replicas(seen, "busy")[0])
@@ -93,24 +105,32 @@ async def test_a_burner_moves_curve_and_capacity_and_back(system: System) -> Non
     for thread in first.threads():
         os.sched_setaffinity(thread.id, {cpu})
     profiled_s = named(seen, "busy")["figures"]["p50_s[1]"]["profiled"]
+    if psutil.cpu_percent(interval=1.0) > OTHERS:
+        pytest.skip("other processes take these cores: scenarios/test_live.py asserts the same without them")
     async with steady(system.port, "busy", PER_S) as load:
-        before = await system.until(lambda seen: 0 < live_s(seen) < 1.5 * profiled_s)
-        assert named(before, "busy")["replicas"]["desired"] == 1
+        before = await system.until(
+            lambda seen: 0 < live_s(seen) < 1.5 * profiled_s and named(seen, "busy")["replicas"]["desired"] == 1
+        )
+        burned_s = time.time()
         with burner(cpu):
             slow = await system.until(
                 lambda seen: live_s(seen) > 1.5 * live_s(before) and named(seen, "busy")["replicas"]["desired"] > 1,
-                within_s=WITHIN_S,
+                within_s=HANGS_S,
             )
         figure = named(slow, "busy")["figures"]["p50_s[1]"]
         assert figure["profiled"] == profiled_s, "both are shown, side by side"
         assert 0 <= figure["age_s"] < 5
         assert figure["samples"] > 0
+        freed_s = time.time()
         await system.until(
             lambda seen: live_s(seen) < live_s(slow) / 1.25 and named(seen, "busy")["replicas"]["desired"] == 1,
-            within_s=WITHIN_S,
+            within_s=HANGS_S,
         )
     assert load.errors == []
-    inputs = [each["inputs"] for each in system.explain("busy")["decisions"]]
+    decisions = system.explain("busy")["decisions"]
+    assert decided_s(decisions, after_s=burned_s, grown=True) <= SOON_S
+    assert decided_s(decisions, after_s=freed_s, grown=False) <= SOON_S
+    inputs = [each["inputs"] for each in decisions]
     assert max(each["p50_s"] for each in inputs) > 1.5 * min(each["p50_s"] for each in inputs)
     assert "live" in {each["source"] for each in inputs}
     text = system.ok("explain", "busy").out
@@ -121,13 +141,13 @@ async def test_a_burner_moves_curve_and_capacity_and_back(system: System) -> Non
 @pytest.mark.timeout(400)
 async def test_a_burst_grows_it_and_leaves_nothing(system: System) -> None:
     path = code_models.write(system.models / "busy.py", predict=code_models.slow(CALL_S))
-    system.ok("profile", path, "--time-limit", "10")
+    system.ok("profile", path)
     system.up(system.spec("busy: {uri: models/busy.py}"))
     for _ in range(2):
         async with steady(system.port, "busy", 2 * PER_S) as load:
             await system.until(ready("busy", 2))
         assert load.errors == []
-        await system.until(lambda seen: not replicas(seen, "busy"), within_s=WITHIN_S)
+        await system.until(lambda seen: not replicas(seen, "busy"), within_s=HANGS_S)
         assert system.model("busy")["state"] == "cold"
     codes = {each["code"] for each in system.explain("busy")["decisions"]}
     assert "cold_request" in codes
@@ -144,7 +164,7 @@ async def test_more_models_than_memory(system: System) -> None:
         for name in names
     ]
     for path in paths:
-        system.ok("profile", path, "--time-limit", "10")
+        system.ok("profile", path)
     spec = "\n".join(f"{name}: {{uri: models/{name}.py}}" for name in names)
     # Sizewise itself, and two of the three
     system.up(system.spec(spec, machine="{memory: 370MiB}"))
