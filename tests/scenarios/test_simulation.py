@@ -87,6 +87,24 @@ def test_machines_are_obtained_paid_for_and_given_back() -> None:
     assert sold_out.attainment_requests < outcome.attainment_requests
 
 
+def test_what_needs_an_accelerator_gets_a_machine_that_has_one() -> None:
+    text = """\
+generate: {kind: poisson, duration_s: 600, rate_per_s: 4, models: 2}
+models:
+  model-0: {service_ms: 100, load_s: 5, memory: 1GiB, slo: {p95_ms: 500}}
+  model-1: {service_ms: 100, load_s: 5, memory: 1GiB, device_memory: 8GiB, slo: {p95_ms: 500}}
+capacity:
+  machines:
+    plain: {cpus: 4, memory: 8GiB, max: 2}
+    device: {cpus: 4, memory: 8GiB, device_memory: 16GiB, min: 0, max: 1, provision_s: 30, price_usd_per_h: 6}
+start_replicas: 0
+"""
+    outcome = run(text)
+    assert outcome.by_model["model-0"]["attainment"] > 0.9
+    assert 0.8 < outcome.by_model["model-1"]["attainment"] < 0.97, "its first requests wait for the machine"
+    assert outcome.cost_usd == pytest.approx(1.0, rel=0.05), "one of them, for ten minutes"
+
+
 def test_replicas_share_the_cores_of_their_machine() -> None:
     wide = run(
         MACHINES.replace("cpus: 2, memory: 2GiB, min: 1, max: 4", "cpus: 8, memory: 8GiB, min: 1, max: 1"), "static"

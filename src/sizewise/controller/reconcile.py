@@ -184,7 +184,11 @@ def _starts(record: ModelRecord, decided: ModelDecision, view: ModelView, *, aro
         return []
     spec = replica_spec(record, version, _profile_of(record, version, view), around=around)
     hosts = around.placement.hosts.get(record.name, ("",) * decided.start)
-    return [StartReplica(spec=in_host(replace(spec, replica_id=around.new_id()), host)) for host in hosts]
+    machines = decided.machines or ("",) * decided.start
+    return [
+        StartReplica(spec=in_host(replace(spec, replica_id=around.new_id(), machine=machine), host))
+        for host, machine in zip(hosts, machines, strict=True)
+    ]
 
 
 def _takes(snapshot: Snapshot, views: Mapping[str, ModelView], around: Surroundings) -> list[Action]:

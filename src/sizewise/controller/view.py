@@ -56,7 +56,14 @@ def view_of(snapshot: Snapshot, records: Iterable[ModelRecord], around: Surround
         HostView(host=h.host, runtime=h.runtime, memory_bytes=h.memory_bytes, unexplained=h.unexplained)
         for h in snapshot.hosts
     )
-    return FleetView(now_s=now_s, machine=machine, models=models, hosts=hosts, state=around.ledger.fleet_state)
+    return FleetView(
+        now_s=now_s,
+        machine=machine,
+        models=models,
+        machines=snapshot.machines,
+        hosts=hosts,
+        state=around.ledger.fleet_state,
+    )
 
 
 def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, *, now_s: float) -> ModelView:
@@ -120,6 +127,7 @@ def _replica_view(replica: ReplicaObserved, profile: ModelProfile, now_s: float)
         memory_bytes=replica.memory_bytes,
         outstanding=replica.outstanding,
         idle_s=replica.idle_s,
+        machine=replica.machine,
         host=replica.host,
         replaces=replica.replaces,
     )

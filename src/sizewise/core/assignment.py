@@ -52,6 +52,8 @@ def _running(plan: Plan) -> list[Item]:
             private_bytes=replica_bytes(model, replica),
             shared_bytes=mapped_bytes(model, replica.version),
             cpus=_cpus(plan) if replica.state is not ReplicaState.DRAINING else 0.0,
+            device_bytes=profile_of(model, replica.version).memory.device_bytes,
+            disk_bytes=profile_of(model, replica.version).facts.disk_bytes,
             machine=replica.machine or "?",
             loading=replica.state in _LOADING,
         )
@@ -74,6 +76,8 @@ def _starting(plan: Plan) -> list[Item]:
             shared_bytes=mapped_bytes(model, version),
             # The first one runs wherever there is memory: late is better than never
             cpus=_cpus(plan) if plan.live else 0.0,
+            device_bytes=profile.memory.device_bytes,
+            disk_bytes=profile.facts.disk_bytes,
             load_s=profile.load.total_s,
             reload_s=profile.reload_s,
             priority=model.policy.priority,

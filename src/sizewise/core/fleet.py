@@ -142,6 +142,12 @@ class MachineView:
     name: str = ""
     domain: str = ""
     """What fails together: a rack, a zone. The machine by itself where none is named."""
+    device_bytes: int = 0
+    """Memory of its accelerators together."""
+    disk_bytes: float = math.inf
+    """For the files of models; infinite where nobody bounds it."""
+    ready_in_s: float = 0.0
+    """Until something can start there: one that is being obtained, or could be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,9 @@ class Item:
     """Weights charged once for all replicas of a version on a machine."""
     cpus: float = 0.0
     """Cores it is expected to keep busy."""
+    device_bytes: int = 0
+    disk_bytes: int = 0
+    """Its files, there once for all replicas of a version on a machine."""
     load_s: float = 0.0
     """Where the weights are on the machine."""
     reload_s: float = 0.0
@@ -55,22 +58,21 @@ class _Room:
     """One machine while it is filled."""
 
     machine: MachineView
-    free_bytes: int
-    free_cpus: float
+    free: list[float]
+    """Of each resource, as ``_whole`` lists them."""
     loads: int = 0
     holds: set[tuple[str, str]] = field(default_factory=set)
     models: dict[str, int] = field(default_factory=dict)
     """Replicas by model."""
 
-    def bytes_of(self, item: Item) -> int:
-        return item.private_bytes + (0 if item.weights in self.holds else item.shared_bytes)
+    def asked(self, item: Item) -> tuple[float, ...]:
+        return _asked(item, held=item.weights in self.holds)
 
     def fits(self, item: Item) -> bool:
-        return self.bytes_of(item) <= self.free_bytes and item.cpus <= self.free_cpus + 1e-9
+        return all(asked <= free + 1e-9 for asked, free in zip(self.asked(item), self.free, strict=True))
 
     def take(self, item: Item) -> None:
-        self.free_bytes -= self.bytes_of(item)
-        self.free_cpus -= item.cpus
+        self.free = [free - asked for asked, free in zip(self.asked(item), self.free, strict=True)]
         self.loads += item.loading or not item.machine
         self.holds.add(item.weights)
         self.models[item.model] = self.models.get(item.model, 0) + 1
@@ -81,11 +83,10 @@ class _Room:
 
     def alignment(self, item: Item) -> float:
         """Cosine of what is asked and what is left, each as a share of the machine: 1 leaves the shape as it is."""
-        if item.cpus <= 0:
+        whole = _whole(self.machine)
+        asked, left = _shares(self.asked(item), whole), _shares(self.free, whole)
+        if sum(share > 0 for share in asked) <= 1:
             return 1.0
-        whole = self.machine
-        asked = (self.bytes_of(item) / max(whole.memory_bytes, 1), item.cpus / max(whole.cpus, 1e-9))
-        left = (self.free_bytes / max(whole.memory_bytes, 1), self.free_cpus / max(whole.cpus, 1e-9))
         norms = math.hypot(*asked) * math.hypot(*left)
         return sum(a * b for a, b in zip(asked, left, strict=True)) / norms if norms > 0 else 1.0
 
@@ -103,13 +104,10 @@ def place(items: Iterable[Item], machines: Sequence[MachineView]) -> Placement:
             fresh.append(item)
         elif item.machine in rooms:
             rooms[item.machine].take(item)
-    largest_bytes = max((m.memory_bytes for m in machines), default=1)
-    largest_cpus = max((m.cpus for m in machines), default=1.0)
+    largest = [max(sizes) for sizes in zip(*map(_whole, machines), strict=True)]
 
     def order(item: Item) -> tuple[int, float, str]:
-        share = max(
-            (item.private_bytes + item.shared_bytes) / max(largest_bytes, 1), item.cpus / max(largest_cpus, 1e-9)
-        )
+        share = max(_shares(_asked(item, held=False), largest), default=0.0)
         return -item.priority, -share, item.key
 
     placed: dict[str, str] = {}
@@ -135,12 +133,32 @@ def pooled(machines: Sequence[MachineView]) -> MachineView:
         memory_bytes=sum(m.memory_bytes for m in machines),
         overhead_bytes=sum(m.overhead_bytes for m in machines),
         load_slots=sum(m.load_slots for m in machines),
+        device_bytes=sum(m.device_bytes for m in machines),
+        disk_bytes=sum(m.disk_bytes for m in machines),
         warmth=machines[0].warmth,
     )
 
 
 def _room(machine: MachineView) -> _Room:
-    return _Room(machine, machine.memory_bytes - machine.overhead_bytes, machine.cpus)
+    free = list(_whole(machine))
+    free[0] -= machine.overhead_bytes
+    return _Room(machine, free)
+
+
+def _whole(machine: MachineView) -> tuple[float, ...]:
+    """What there is of each resource: memory, cores, device memory, disk."""
+    return machine.memory_bytes, machine.cpus, machine.device_bytes, machine.disk_bytes
+
+
+def _asked(item: Item, *, held: bool) -> tuple[float, ...]:
+    """What it takes of each; ``held``: where its weights and files are already."""
+    shared_bytes, disk_bytes = (0, 0) if held else (item.shared_bytes, item.disk_bytes)
+    return item.private_bytes + shared_bytes, item.cpus, item.device_bytes, disk_bytes
+
+
+def _shares(amounts: Sequence[float], whole: Sequence[float]) -> list[float]:
+    """Resources that are not there, or of which there is no end, are left out."""
+    return [amount / all_ for amount, all_ in zip(amounts, whole, strict=True) if 0 < all_ < math.inf]
 
 
 def _domain(machine: MachineView) -> str:
@@ -157,7 +175,7 @@ def _domains(rooms: Iterable[_Room], model: str) -> dict[str, int]:
 
 
 def _score(room: _Room, item: Item, domains: dict[str, int]) -> tuple[float, bool, float, str]:
-    """Seconds of loading, and replicas that would fail together in the same coin; then machines in use before empty
-    ones, so that those stay free for what is large; then the shape; then the name."""
-    seconds = room.load_s(item) + SAME_DOMAIN_S * domains[_domain(room.machine)]
+    """Seconds until it is ready, and replicas that would fail together in the same coin; then machines in use before
+    empty ones, so that those stay free for what is large; then the shape; then the name."""
+    seconds = room.machine.ready_in_s + room.load_s(item) + SAME_DOMAIN_S * domains[_domain(room.machine)]
     return round(seconds, 3), not room.models, -round(room.alignment(item), 6), room.machine.name

@@ -83,6 +83,8 @@ class Memory:
     """Private memory that one more concurrent request adds."""
     peak_bytes: int = 0
     """Highest private memory seen, base included."""
+    device_bytes: int = 0
+    """Memory of an accelerator that one replica takes."""
 
     @cached_property
     def replica_bytes(self) -> int:

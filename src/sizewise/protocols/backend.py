@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-from sizewise.core.fleet import ReplicaState
+from sizewise.core.fleet import MachineView, ReplicaState
 from sizewise.core.forms import Form
 from sizewise.core.profiles import LoadTime
 from sizewise.core.tensors import TensorSpec
@@ -54,6 +54,8 @@ class ReplicaSpec:
     """Process that it shares with replicas of other models which name the same one; empty: one of its own."""
     replaces: str = ""
     """The replica whose place it takes; the backend only repeats it."""
+    machine: str = ""
+    """Where it is to start, of ``Snapshot.machines``; empty where there is one machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +179,8 @@ class ReplicaObserved:
     culprit: bool = False
     """It was executing when the process that it shared ended. It has one of its own since."""
     replaces: str = ""
+    machine: str = ""
+    """Where it runs, or is to start; empty where there is one machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +261,8 @@ class Snapshot:
     warm: tuple[WarmObserved, ...] = ()
     processes: tuple[ProcessObserved, ...] = ()
     hosts: tuple[HostObserved, ...] = ()
+    machines: tuple[MachineView, ...] = ()
+    """Those that something may be started on, by name; none where there is one machine."""
     oom_kills: int = 0
     problems: tuple[str, ...] = field(default=())
 

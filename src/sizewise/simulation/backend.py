@@ -68,14 +68,20 @@ class SimulatedBackend:
         traffic = tuple(self._traffic(i, now_s) for i in range(len(self._names)))
         at_s = max(0.0, now_s - self._delay_s)
         return Snapshot(
-            at_s=now_s, replicas=tuple(observed), traffic=traffic, traffic_at_s=at_s, gateway_epoch="simulated"
+            at_s=now_s,
+            replicas=tuple(observed),
+            traffic=traffic,
+            traffic_at_s=at_s,
+            gateway_epoch="simulated",
+            machines=world.ground.shown(now_s),
         )
 
     async def apply(self, actions: Sequence[Action]) -> None:
         for action in actions:
             if isinstance(action, StartReplica):
                 spec = action.spec
-                self._replicas[spec.replica_id] = self._world.order(self._index[spec.model], spec.replica_id)
+                model = self._index[spec.model]
+                self._replicas[spec.replica_id] = self._world.order(model, spec.replica_id, where=spec.machine)
             elif isinstance(action, StopReplica):
                 replica = self._replicas.pop(action.replica_id, None)
                 if replica is not None:
@@ -114,6 +120,7 @@ class SimulatedBackend:
             peak_bytes=memory.replica_bytes if ready else 0,
             outstanding=outstanding,
             idle_s=idle_s,
+            machine=replica.machine.name if replica.machine is not None else replica.where,
         )
 
     def _traffic(self, model: int, now_s: float) -> ModelTraffic:

@@ -1,27 +1,68 @@
-"""Where replicas go: equal slots under a cap, or machines that are obtained, shared, paid for and given back."""
+"""Where replicas go: equal slots under a cap, or machines that are obtained, shared, paid for and given back.
 
-from collections.abc import Iterator
+Sizewise decides itself on which machine a replica starts, and is shown those it could have. What other autoscalers ask
+for goes to the fullest machine with room, as a cluster that packs would put it.
+"""
+
+import itertools
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from sizewise.core.profiles import Memory
+from sizewise.core.fleet import MachineView
+from sizewise.core.profiles import ModelProfile
 from sizewise.simulation.scenario import Capacity, MachinePool
+
+SHOWN_AHEAD = 16
+"""Machines of a pool that nobody has yet and a decision is shown: the next one sees more of them."""
 
 
 @dataclass(slots=True, eq=False)
 class Machine:
     pool: MachinePool
+    name: str
     ready_s: float
     """When it can be used."""
     ordered_s: float
     loads: "Channel"
     memory_bytes: int = 0
-    """In use."""
+    """In use, as device memory and disk are."""
+    device_bytes: int = 0
+    disk_bytes: int = 0
     holds: dict[int, int] = field(default_factory=dict)
     """Replicas by model."""
     empty_since_s: float = 0.0
+
+    def fits(self, model: int, profile: ModelProfile) -> bool:
+        memory_bytes, device_bytes, disk_bytes = self._needs(model, profile)
+        pool = self.pool
+        return (
+            self.memory_bytes + memory_bytes <= pool.memory_bytes
+            and self.device_bytes + device_bytes <= pool.device_bytes
+            and self.disk_bytes + disk_bytes <= pool.disk_bytes
+        )
+
+    def take(self, model: int, profile: ModelProfile) -> None:
+        self._add(self._needs(model, profile), 1)
+        self.holds[model] = self.holds.get(model, 0) + 1
+
+    def give_back(self, model: int, profile: ModelProfile) -> None:
+        self.holds[model] -= 1
+        if not self.holds[model]:
+            del self.holds[model]
+        self._add(self._needs(model, profile), -1)
+
+    def _add(self, needs: tuple[int, int, int], sign: int) -> None:
+        self.memory_bytes += sign * needs[0]
+        self.device_bytes += sign * needs[1]
+        self.disk_bytes += sign * needs[2]
+
+    def _needs(self, model: int, profile: ModelProfile) -> tuple[int, int, int]:
+        """Mapped weights and files are there once for all replicas of a model on a machine."""
+        memory, held = profile.memory, model in self.holds
+        shared_bytes, disk_bytes = (0, 0) if held else (memory.mapped_bytes, profile.facts.disk_bytes)
+        return memory.replica_bytes + shared_bytes, memory.device_bytes, disk_bytes
 
 
 @dataclass(slots=True, eq=False)
@@ -67,13 +108,21 @@ class Channel:
 class Ground(Protocol):
     """What replicas are placed on."""
 
-    def place(self, model: int, memory: Memory, now_s: float) -> Machine | None:
-        """A machine with room, which is taken; None: wait. May order a machine."""
+    shares_cores: bool
+    """Whether replicas get in each other's way."""
+
+    def place(self, model: int, profile: ModelProfile, now_s: float, *, where: str) -> Machine | None:
+        """A machine with room, which is taken; None: wait. May order a machine.
+
+        ``where`` names one that was decided on; another only where that one cannot be had. Empty: any.
+        """
         ...
 
-    def leave(self, machine: Machine, model: int, memory: Memory, *, now_s: float) -> None: ...
+    def leave(self, machine: Machine, model: int, profile: ModelProfile, *, now_s: float) -> None: ...
 
-    def machines(self) -> Iterator[Machine]: ...
+    def shown(self, now_s: float) -> tuple[MachineView, ...]:
+        """Those on which a decision may start something; none where there is nothing to choose."""
+        ...
 
     def cost_usd(self, now_s: float) -> float: ...
 
@@ -89,23 +138,25 @@ class Ground(Protocol):
 class Slots:
     """So many replicas, whatever they weigh; each has cores and bandwidth of its own."""
 
+    shares_cores = False
+
     def __init__(self, most: int) -> None:
         self._most = most
         self._taken = 0
         pool = MachinePool(name="slots", cpus=float(most), memory_bytes=most)
-        self._all = Machine(pool, 0.0, 0.0, Channel(float(most)))
+        self._all = Machine(pool, pool.name, 0.0, 0.0, Channel(float(most)))
 
-    def place(self, model: int, memory: Memory, now_s: float) -> Machine | None:  # noqa: ARG002 - as in Ground
+    def place(self, model: int, profile: ModelProfile, now_s: float, *, where: str) -> Machine | None:  # noqa: ARG002
         if self._taken >= self._most:
             return None
         self._taken += 1
         return self._all
 
-    def leave(self, machine: Machine, model: int, memory: Memory, *, now_s: float) -> None:  # noqa: ARG002
+    def leave(self, machine: Machine, model: int, profile: ModelProfile, *, now_s: float) -> None:  # noqa: ARG002
         self._taken -= 1
 
-    def machines(self) -> Iterator[Machine]:
-        return iter(())
+    def shown(self, now_s: float) -> tuple[MachineView, ...]:  # noqa: ARG002 - as in Ground
+        return ()
 
     def cost_usd(self, now_s: float) -> float:  # noqa: ARG002 - as in Ground
         """Replicas are priced themselves."""
@@ -119,7 +170,9 @@ class Slots:
 
 
 class Machines:
-    """Pools in the order in which they were written; the fullest machine with room gets the next replica."""
+    """Pools in the order in which they were written."""
+
+    shares_cores = True
 
     def __init__(self, pools: tuple[MachinePool, ...], *, seed: int, paid_from_s: float = 0.0) -> None:
         self._pools = pools
@@ -127,37 +180,43 @@ class Machines:
         self._paid_from_s = paid_from_s
         self._spent_usd = 0.0
         self._ordered = 0
-        self._all = [self._machine(pool, 0.0, 0.0) for pool in pools for _ in range(pool.least)]
+        self._all: list[Machine] = []
+        for pool in pools:
+            for _ in range(pool.least):
+                self._all.append(self._machine(pool, self._free_names(pool, 1)[0], 0.0, 0.0))
 
-    def place(self, model: int, memory: Memory, now_s: float) -> Machine | None:
-        best: Machine | None = None
-        coming = False
-        for machine in self._all:
-            free = machine.pool.memory_bytes - machine.memory_bytes - _needs(machine, model, memory)
-            if free < 0:
-                continue
-            if machine.ready_s > now_s:
-                coming = True
-            elif best is None or machine.memory_bytes > best.memory_bytes:
-                best = machine
-        if best is None:
-            if not coming:
-                self._order(memory, now_s)
+    def place(self, model: int, profile: ModelProfile, now_s: float, *, where: str) -> Machine | None:
+        named = next((each for each in self._all if each.name == where), None)
+        if named is None and where and self._order_named(where, now_s):
             return None
-        best.memory_bytes += _needs(best, model, memory)
-        best.holds[model] = best.holds.get(model, 0) + 1
+        best, coming = self._best(model, profile, now_s) if named is None else (named, False)
+        if best is None and not coming:
+            self._order(model, profile, now_s)
+        if best is None or best.ready_s > now_s or not best.fits(model, profile):
+            return None
+        best.take(model, profile)
         return best
 
-    def leave(self, machine: Machine, model: int, memory: Memory, *, now_s: float) -> None:
-        machine.holds[model] -= 1
-        if not machine.holds[model]:
-            del machine.holds[model]
-        machine.memory_bytes -= _needs(machine, model, memory)
+    def _best(self, model: int, profile: ModelProfile, now_s: float) -> tuple[Machine | None, bool]:
+        """The fullest machine with room, and whether one that has room is under way."""
+        fitting = [each for each in self._all if each.fits(model, profile)]
+        ready = [each for each in fitting if each.ready_s <= now_s]
+        return max(ready, key=lambda each: each.memory_bytes, default=None), len(ready) < len(fitting)
+
+    def leave(self, machine: Machine, model: int, profile: ModelProfile, *, now_s: float) -> None:
+        machine.give_back(model, profile)
         if not machine.holds:
             machine.empty_since_s = now_s
 
-    def machines(self) -> Iterator[Machine]:
-        return iter(self._all)
+    def shown(self, now_s: float) -> tuple[MachineView, ...]:
+        if sum(pool.most for pool in self._pools) == 1:
+            return ()
+        there = [_view(each.pool, each.name, max(0.0, each.ready_s - now_s)) for each in self._all]
+        for pool in self._pools:
+            if not _sold_out(pool, now_s):
+                wait_s = pool.provision.median_s
+                there += [_view(pool, name, wait_s) for name in self._free_names(pool, SHOWN_AHEAD)]
+        return tuple(there)
 
     def cost_usd(self, now_s: float) -> float:
         return self._spent_usd + sum(self._price(machine, now_s) for machine in self._all)
@@ -175,18 +234,36 @@ class Machines:
                     self._spent_usd += self._price(machine, now_s)
                     self._all.remove(machine)
 
-    def _order(self, memory: Memory, now_s: float) -> None:
+    def _order(self, model: int, profile: ModelProfile, now_s: float) -> None:
+        """One of the first pool that would hold it."""
         for pool in self._pools:
-            out = any(a <= now_s < b for a, b in pool.stock_outs)
-            fits = memory.replica_bytes + memory.mapped_bytes <= pool.memory_bytes
-            if fits and not out and sum(machine.pool is pool for machine in self._all) < pool.most:
-                self._ordered += 1
-                drawn = np.random.default_rng((self._seed, 13, self._ordered)).random()
-                self._all.append(self._machine(pool, now_s, now_s + pool.provision.at(float(drawn))))
+            names = [] if _sold_out(pool, now_s) else self._free_names(pool, 1)
+            if names and self._machine(pool, names[0], now_s, now_s).fits(model, profile):
+                self._obtain(pool, names[0], now_s)
                 return
 
-    def _machine(self, pool: MachinePool, ordered_s: float, ready_s: float) -> Machine:
-        return Machine(pool, ready_s, ordered_s, Channel(pool.load_slots), empty_since_s=ready_s)
+    def _order_named(self, name: str, now_s: float) -> bool:
+        """Whether that one could be ordered, and was."""
+        for pool in self._pools:
+            if not _sold_out(pool, now_s) and name in self._free_names(pool, pool.most):
+                self._obtain(pool, name, now_s)
+                return True
+        return False
+
+    def _obtain(self, pool: MachinePool, name: str, now_s: float) -> None:
+        self._ordered += 1
+        drawn = np.random.default_rng((self._seed, 13, self._ordered)).random()
+        self._all.append(self._machine(pool, name, now_s, now_s + pool.provision.at(float(drawn))))
+
+    def _free_names(self, pool: MachinePool, count: int) -> list[str]:
+        """Of machines that could be obtained, the first few."""
+        taken = {each.name for each in self._all if each.pool is pool}
+        prefix = f"{self._pools.index(pool):02}-{pool.name}"  # earlier pools come first where nothing else decides
+        free = (name for i in range(pool.most) if (name := f"{prefix}-{i:05}") not in taken)
+        return list(itertools.islice(free, min(count, pool.most - len(taken))))
+
+    def _machine(self, pool: MachinePool, name: str, ordered_s: float, ready_s: float) -> Machine:
+        return Machine(pool, name, ready_s, ordered_s, Channel(pool.load_slots), empty_since_s=ready_s)
 
     def _price(self, machine: Machine, now_s: float) -> float:
         """Paid from the order on, as replicas are."""
@@ -194,9 +271,20 @@ class Machines:
         return paid_s * machine.pool.price_usd_per_h / 3600
 
 
-def _needs(machine: Machine, model: int, memory: Memory) -> int:
-    """Mapped weights are there once for all replicas of a model on a machine."""
-    return memory.replica_bytes + (0 if model in machine.holds else memory.mapped_bytes)
+def _sold_out(pool: MachinePool, now_s: float) -> bool:
+    return any(a <= now_s < b for a, b in pool.stock_outs)
+
+
+def _view(pool: MachinePool, name: str, ready_in_s: float) -> MachineView:
+    return MachineView(
+        name=name,
+        cpus=pool.cpus,
+        memory_bytes=pool.memory_bytes,
+        device_bytes=pool.device_bytes,
+        disk_bytes=pool.disk_bytes,
+        load_slots=pool.load_slots,
+        ready_in_s=ready_in_s,
+    )
 
 
 def ground_for(capacity: Capacity, *, seed: int, paid_from_s: float = 0.0) -> Ground:

@@ -17,7 +17,19 @@ from sizewise.simulation.spread import SHAPES, Shape, Spread, constant, lognorma
 
 _Z95 = 1.6448536269514722
 MODEL_KEYS = (
-    *("profile", "catalog", "service_ms", "batch", "cv", "shape", "load_s", "load", "memory", "threads"),
+    *(
+        "profile",
+        "catalog",
+        "service_ms",
+        "batch",
+        "cv",
+        "shape",
+        "load_s",
+        "load",
+        "memory",
+        "device_memory",
+        "threads",
+    ),
     *("slo", "queue", "timeout_s", "hold_s", "scaling"),
 )
 STAGES = ("image_s", "start_s", "fetch_s", "load_s", "warmup_s")
@@ -34,7 +46,12 @@ def model_of(value: Value, base: Path) -> SimModel:
     profile = replace(
         model.profile,
         load=_expected(loading),
-        memory=Memory(resident_bytes=memory, peak_bytes=memory, mapped_bytes=model.profile.memory.mapped_bytes),
+        memory=Memory(
+            resident_bytes=memory,
+            peak_bytes=memory,
+            mapped_bytes=model.profile.memory.mapped_bytes,
+            device_bytes=keys["device_memory"].size_bytes() if "device_memory" in keys else 0,
+        ),
         threads=keys["threads"].integer(1, 1024) if "threads" in keys else model.profile.threads,
     )
     return replace(

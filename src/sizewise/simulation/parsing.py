@@ -1,5 +1,6 @@
 """``simulate``'s scenario file, with line numbers for whatever is wrong in it."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ TOP_KEYS = (
 )
 TRACE_KEYS = ("path", "scale", "begins", "from_s", "to_s", "models", "columns")
 MACHINE_KEYS = (
-    *("cpus", "memory", "device_memory", "price_usd_per_h", "min", "max"),
+    *("cpus", "memory", "device_memory", "disk", "price_usd_per_h", "min", "max"),
     *("provision_s", "linger_s", "stock_outs", "load_slots"),
 )
 YEAR_S = 366 * 86400.0
@@ -205,6 +206,7 @@ def _pool(name: str, value: Value) -> MachinePool:
         cpus=keys["cpus"].number(0.1, 4096),
         memory_bytes=keys["memory"].size_bytes(),
         device_bytes=keys["device_memory"].size_bytes() if "device_memory" in keys else 0,
+        disk_bytes=keys["disk"].size_bytes() if "disk" in keys else math.inf,
         price_usd_per_h=keys["price_usd_per_h"].number(0, 1e6) if "price_usd_per_h" in keys else 0.0,
         least=keys["min"].integer(0, most) if "min" in keys else most,
         most=most,

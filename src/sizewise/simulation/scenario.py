@@ -132,6 +132,7 @@ class MachinePool:
     cpus: float
     memory_bytes: int
     device_bytes: int = 0
+    disk_bytes: float = math.inf
     price_usd_per_h: float = 0.0
     least: int = 0
     most: int = 1

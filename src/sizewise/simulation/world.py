@@ -30,6 +30,8 @@ class Replica:
     placed_s: float | None = None
     """None while there is no room; paid for from here on."""
     started_s: float | None = None
+    where: str = ""
+    """Machine that was decided on; empty: any."""
     machine: Machine | None = None
     slot: int = -1
     ready_s: float | None = None
@@ -86,7 +88,7 @@ class World:
         self._reading: dict[int, Replica] = {}
         self._placed = 0
         self._busy_before: dict[int, float] = {}
-        self._shares = any(True for _ in ground.machines())
+        self._shares = ground.shares_cores
         self._next_share_s = SHARE_S
         self.before: list[Counts] = []
         """What had come of each model when counting began; empty where it began with time itself."""
@@ -96,11 +98,12 @@ class World:
 
     # -- what policies do -------------------------------------------------------------------------------------------
 
-    def order(self, model: int, replica_id: str = "") -> Replica:
-        """One more replica, from now on."""
+    def order(self, model: int, replica_id: str = "", *, where: str = "") -> Replica:
+        """One more replica, from now on, on the machine ``where``."""
         self._numbers += 1
         number = self._numbers
         replica = Replica(number, replica_id or f"r{number}", model, self.now_s, self.now_s)
+        replica.where = where
         replica.cold = model in self.cold
         self.cold.discard(model)
         self.of_model[model].append(replica)
@@ -207,8 +210,8 @@ class World:
         heappush(self._events, (at_s, self._count, turn, what))
 
     def _place(self, replica: Replica) -> bool:
-        memory = self.models[replica.model].profile.memory
-        machine = self.ground.place(replica.model, memory, self.now_s)
+        profile = self.models[replica.model].profile
+        machine = self.ground.place(replica.model, profile, self.now_s, where=replica.where)
         if machine is None:
             ready_s = self.ground.next_ready_s(self.now_s)
             if ready_s is not None:
@@ -323,8 +326,7 @@ class World:
         if self._reading.pop(replica.number, None) is not None:
             machine.loads.end(replica.number, self.now_s)
             self._foresee(machine)
-        memory = self.models[replica.model].profile.memory
-        self.ground.leave(machine, replica.model, memory, now_s=self.now_s)
+        self.ground.leave(machine, replica.model, self.models[replica.model].profile, now_s=self.now_s)
         if self._pending:
             self._retry()
 

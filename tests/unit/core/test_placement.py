@@ -54,6 +54,20 @@ def item(key: str, private: int = 10, **rest: Any) -> Item:
             [item("small", 10), item("large", 90)], [node("x"), node("y", memory=20)],
             {"large": "x", "small": "x"}, id="the largest first"),
         pytest.param(
+            [item("a", device_bytes=8)], [node("x"), node("y", device_bytes=16)], {"a": "y"}, id="an accelerator"),
+        pytest.param(
+            [item("o", machine="x", disk_bytes=60), item("n", disk_bytes=60)],
+            [node("x", disk_bytes=100), node("y", disk_bytes=100)], {"n": "y"}, id="disk counts as well"),
+        pytest.param(
+            [item("o", model="m", machine="x", disk_bytes=60, load_s=9.0),
+             item("n", model="m", disk_bytes=60, reload_s=90.0)],
+            [node("x", disk_bytes=100), node("y", disk_bytes=100)], {"n": "x"}, id="files are there once"),
+        pytest.param(
+            [item("a", reload_s=5.0)], [node("x", ready_in_s=60.0), node("y")], {"a": "y"}, id="one that is there"),
+        pytest.param(
+            [item("a", 60), item("b", 60)], [node("x", ready_in_s=60.0), node("y")],
+            {"a": "y", "b": "x"}, id="one that is to be obtained"),
+        pytest.param(
             [item("small", 60, priority=1), item("large", 90)], [node("x")], {"small": "x"}, id="priority before size"),
     ],
 )  # fmt: skip
