@@ -183,7 +183,7 @@ class Machines:
         self._all: list[Machine] = []
         for pool in pools:
             for _ in range(pool.least):
-                self._all.append(self._machine(pool, self._free_names(pool, 1)[0], 0.0, 0.0))
+                self._all.append(self._machine(pool, self._free_names(pool, 1)[0], ordered_s=0.0, ready_s=0.0))
 
     def place(self, model: int, profile: ModelProfile, now_s: float, *, where: str) -> Machine | None:
         named = next((each for each in self._all if each.name == where), None)
@@ -238,7 +238,7 @@ class Machines:
         """One of the first pool that would hold it."""
         for pool in self._pools:
             names = [] if _sold_out(pool, now_s) else self._free_names(pool, 1)
-            if names and self._machine(pool, names[0], now_s, now_s).fits(model, profile):
+            if names and self._machine(pool, names[0], ordered_s=now_s, ready_s=now_s).fits(model, profile):
                 self._obtain(pool, names[0], now_s)
                 return
 
@@ -253,7 +253,8 @@ class Machines:
     def _obtain(self, pool: MachinePool, name: str, now_s: float) -> None:
         self._ordered += 1
         drawn = np.random.default_rng((self._seed, 13, self._ordered)).random()
-        self._all.append(self._machine(pool, name, now_s, now_s + pool.provision.at(float(drawn))))
+        ready_s = now_s + pool.provision.at(float(drawn))
+        self._all.append(self._machine(pool, name, ordered_s=now_s, ready_s=ready_s))
 
     def _free_names(self, pool: MachinePool, count: int) -> list[str]:
         """Of machines that could be obtained, the first few."""
@@ -262,7 +263,7 @@ class Machines:
         free = (name for i in range(pool.most) if (name := f"{prefix}-{i:05}") not in taken)
         return list(itertools.islice(free, min(count, pool.most - len(taken))))
 
-    def _machine(self, pool: MachinePool, name: str, ordered_s: float, ready_s: float) -> Machine:
+    def _machine(self, pool: MachinePool, name: str, *, ordered_s: float, ready_s: float) -> Machine:
         return Machine(pool, name, ready_s, ordered_s, Channel(pool.load_slots), empty_since_s=ready_s)
 
     def _price(self, machine: Machine, now_s: float) -> float:
