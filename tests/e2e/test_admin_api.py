@@ -130,9 +130,21 @@ async def test_metrics_are_prometheus(world: World, client: httpx.AsyncClient) -
     buckets = [s.value for s in families["sizewise_request_duration_seconds"].samples if s.name.endswith("_bucket")]
     assert buckets == sorted(buckets)
     assert buckets[-1] == 10
+    (total,) = [s.value for s in families["sizewise_request_duration_seconds"].samples if s.name.endswith("_sum")]
+    assert total == pytest.approx(0.1)
+    triton = {name: family.samples[0].value for name, family in families.items() if name.startswith("nv_")}
+    assert triton == {
+        "nv_inference_request_success": 10,
+        "nv_inference_request_failure": 0,
+        "nv_inference_count": 10,
+        "nv_inference_exec_count": 10,
+        "nv_inference_request_duration_us": pytest.approx(100_000),
+        "nv_inference_compute_infer_duration_us": pytest.approx(50_000),
+        "nv_inference_queue_duration_us": pytest.approx(50_000),
+    }
     for name in (
         "sizewise_ready_replicas", "sizewise_model_load_seconds", "sizewise_model_memory_bytes", "sizewise_cold_starts",
-        "sizewise_shed", "sizewise_queued_requests", "nv_inference_request_success",
+        "sizewise_shed", "sizewise_queued_requests",
     ):  # fmt: skip
         assert families[name].samples
 

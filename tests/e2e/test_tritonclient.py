@@ -213,7 +213,8 @@ def test_statistics_count_what_was_asked(fleet: Fleet) -> None:
     (found,) = fleet.client.get_inference_statistics("counted")["model_stats"]
     assert (found["name"], found["inference_count"]) == ("counted", 12)
     assert found["inference_stats"]["success"]["count"] == 4
-    assert found["inference_stats"]["success"]["ns"] > 0
+    asked, computed = found["inference_stats"]["success"], found["inference_stats"]["compute_infer"]
+    assert asked["ns"] >= computed["ns"] > 0
     assert found["inference_stats"]["fail"]["count"] == 1
     assert 1 <= found["execution_count"] <= 4
     names = [each["name"] for each in fleet.client.get_inference_statistics()["model_stats"]]

@@ -27,6 +27,9 @@ class Totals:
     within_slo: int = 0
     cold_held: int = 0
     rows: int = 0
+    batches: int = 0
+    answer_s: float = 0.0
+    compute_s: float = 0.0
     latency_counts: tuple[int, ...] = ()
 
     def plus(self, other: "Totals") -> "Totals":

@@ -115,9 +115,10 @@ class InlineReplica(Replica):
         x = self._done(pending)
         if x is None or x.model is None:
             return False
+        compute_s = batch.elapsed_ns / 1e9
         if batch.lead:
-            x.model.traffic.batch(batch.rows, batch.elapsed_ns / 1e9)
-        x.model.settle(x, 200, monotonic())
+            x.model.traffic.batch(batch.rows, compute_s)
+        x.model.settle(x, 200, monotonic(), compute_s=compute_s)
         parts, binary = answer.parts, answer.encoding == Encoding.V2_BINARY
         length = sum(map(len, parts))
         start = x.head_of_result(200, length, binary=binary, json_bytes=answer.json_bytes)

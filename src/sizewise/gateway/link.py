@@ -167,9 +167,10 @@ class FrameReplica(Replica, asyncio.Protocol):
         status, encoding, json_bytes, length = fields[8], fields[4], fields[7], fields[11]
         model = x.model
         assert model is not None
+        compute_s = fields[6] / 1e9
         if fields[3] & _LEAD:
-            model.traffic.batch(fields[10], fields[6] / 1e9)
-        model.settle(x, status, now_s)
+            model.traffic.batch(fields[10], compute_s)
+        model.settle(x, status, now_s, compute_s=compute_s)
         if not 200 <= status <= 599:  # no client could read such an answer
             log.error("replica %s: answers with status %d", self.replica_id, status)
             x.fail(500, f"the model answered with status {status}, which does not exist")

@@ -79,7 +79,8 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
 
 
 def _statistics(model: Model) -> dict[str, Any]:
-    """Triton's statistics extension, as far as a gateway knows: nanoseconds are sums."""
+    """Triton's statistics extension, as far as a gateway knows: nanoseconds are sums over requests, also where several
+    shared a call."""
     traffic = model.traffic
     last_ms = 0
     if traffic.last_arrival_s is not None:
@@ -96,7 +97,7 @@ def _statistics(model: Model) -> dict[str, Any]:
             "fail": _figure(traffic.errors + traffic.client_errors, 0.0),
             "queue": _figure(traffic.answered, waited_s),
             "compute_input": _figure(0, 0.0),
-            "compute_infer": _figure(traffic.batches, traffic.compute_s),
+            "compute_infer": _figure(traffic.answered, traffic.compute_s),
             "compute_output": _figure(0, 0.0),
         },
         "batch_stats": [],

@@ -95,10 +95,10 @@ class Model:
             x.queued = True
             queue.append(x)
 
-    def settle(self, x: Exchange, status: int, now_s: float) -> None:
-        """The answer of a replica has begun."""
+    def settle(self, x: Exchange, status: int, now_s: float, *, compute_s: float = 0.0) -> None:
+        """The answer of a replica has begun, after a call of the model that took ``compute_s``."""
         latency_s = now_s - x.arrived_s
-        self.traffic.settle(status, latency_s, self.slo_s)
+        self.traffic.settle(status, latency_s, self.slo_s, compute_s=compute_s)
         if x.ahead >= 0:
             self.admission.done(x.ahead, x.expected_s, latency_s)
 

@@ -218,7 +218,8 @@ class Upstream(asyncio.Protocol):
         self._out.append(self._head.text)
         x.deadline_s = math.inf  # it was for the first byte
         if x.model is not None:
-            x.model.settle(x, status, monotonic())
+            now_s = monotonic()
+            x.model.settle(x, status, now_s, compute_s=now_s - x.sent_s)
         if self._head.bodiless:
             self._complete = True
 

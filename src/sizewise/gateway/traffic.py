@@ -37,15 +37,14 @@ class Traffic:
         self.last_arrival_s: float | None = None
         self.latency_counts = [0] * BUCKETS
         self.samples: deque[tuple[int, float]] = deque(maxlen=MAX_SAMPLES)
-        self.answer_s = 0.0
-        """Sum over answered requests of arrival to answer; for the statistics endpoint."""
-        self.compute_s = 0.0
+        self.answer_s = self.compute_s = 0.0
 
-    def settle(self, status: int, latency_s: float, slo_s: float) -> None:
-        """One answer of a replica."""
+    def settle(self, status: int, latency_s: float, slo_s: float, *, compute_s: float) -> None:
+        """One answer of a replica. ``compute_s`` is the call it came from, which other requests may have shared."""
         if status < 400:
             self.answered += 1
             self.answer_s += latency_s
+            self.compute_s += compute_s
             self.latency_counts[bisect_left(BOUNDS_S, latency_s)] += 1
             if latency_s <= slo_s:
                 self.within_slo += 1
@@ -58,7 +57,6 @@ class Traffic:
         """One call of the model."""
         self.rows += rows
         self.batches += 1
-        self.compute_s += seconds
         self.samples.append((rows, seconds))
 
     def report(self, model: str, *, queued: int, in_flight: int, held: int) -> ModelTraffic:
@@ -76,6 +74,9 @@ class Traffic:
             within_slo=self.within_slo,
             cold_held=self.cold_held,
             rows=self.rows,
+            batches=self.batches,
+            answer_s=self.answer_s,
+            compute_s=self.compute_s,
             queued=queued,
             in_flight=in_flight,
             held=held,

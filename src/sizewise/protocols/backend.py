@@ -202,6 +202,13 @@ class ModelTraffic:
     cold_held: int = 0
     """Requests that had to wait because no replica was ready."""
     rows: int = 0
+    batches: int = 0
+    """Calls of the model."""
+    answer_s: float = 0.0
+    """Sum over answered requests of arrival to answer."""
+    compute_s: float = 0.0
+    """Of it, in the call that answered each; a call that requests shared counts for each of them. Of a server of the
+    user's, until its answer began."""
     queued: int = 0
     in_flight: int = 0
     held: int = 0

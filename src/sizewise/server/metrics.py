@@ -7,7 +7,7 @@ HPA act. Triton's names of the same counts are given as well, for dashboards tha
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
@@ -16,10 +16,20 @@ from sizewise.controller.counters import Totals
 from sizewise.controller.report import ModelStatus, Status
 from sizewise.core.histogram import BOUNDS_S
 
-Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily | Metric
 
 _CODES = {"2xx": "answered", "4xx": "client_errors", "5xx": "errors", "shed": "shed", "cancelled": "cancelled"}
 """Class of the answer. ``shed`` are 429 and 503 because of overload; ``cancelled``: the client went before it."""
+
+_TRITON: tuple[tuple[str, str, Callable[[Totals], float]], ...] = (
+    ("nv_inference_request_success", "As sizewise_requests, code 2xx", lambda t: t.answered),
+    ("nv_inference_request_failure", "As sizewise_requests, code 5xx", lambda t: t.errors),
+    ("nv_inference_count", "As sizewise_rows", lambda t: t.rows),
+    ("nv_inference_exec_count", "Calls of the model", lambda t: t.batches),
+    ("nv_inference_request_duration_us", "Answered requests: from arrival to answer", lambda t: t.answer_s * 1e6),
+    ("nv_inference_queue_duration_us", "Of it, outside the model's call", lambda t: (t.answer_s - t.compute_s) * 1e6),
+    ("nv_inference_compute_infer_duration_us", "Of it, in the model's call", lambda t: t.compute_s * 1e6),
+)
 
 
 class FleetCollector(Collector):
@@ -29,6 +39,7 @@ class FleetCollector(Collector):
     def collect(self) -> Iterator[Family]:
         status = self._controller.status()
         yield from self._requests(status)
+        yield from self._triton(status)
         yield from _gauges(status)
         yield from self._live(status)
         yield from _machine(status)
@@ -44,13 +55,6 @@ class FleetCollector(Collector):
         within = CounterMetricFamily(
             "sizewise_requests_within_slo", "Requests answered within the SLO", labels=by_version
         )
-        success = CounterMetricFamily(
-            "nv_inference_request_success", "As sizewise_requests, code 2xx", labels=by_version
-        )
-        failure = CounterMetricFamily(
-            "nv_inference_request_failure", "As sizewise_requests, code 5xx", labels=by_version
-        )
-        count = CounterMetricFamily("nv_inference_count", "As sizewise_rows", labels=by_version)
         duration = HistogramMetricFamily(
             "sizewise_request_duration_seconds", "From a request's arrival to its answer", labels=by_version
         )
@@ -61,11 +65,19 @@ class FleetCollector(Collector):
                     requests.add_metric((*labels, code), getattr(totals, field))
                 for family, number in (
                     (rows, totals.rows), (shed, totals.shed), (held, totals.cold_held), (within, totals.within_slo),
-                    (success, totals.answered), (failure, totals.errors), (count, totals.rows),
                 ):  # fmt: skip
                     family.add_metric(labels, number)
                 _add_histogram(duration, labels, totals)
-        yield from (requests, rows, shed, held, within, success, failure, count, duration)
+        yield from (requests, rows, shed, held, within, duration)
+
+    def _triton(self, status: Status) -> Iterator[Metric]:
+        """Untyped, since Triton's names lack the ``_total`` that a counter's would get."""
+        for name, text, read in _TRITON:
+            metric = Metric(name, text, "unknown")
+            for model in status.models:
+                for version, totals in self._controller.counters.by_version(model.name).items():
+                    metric.add_sample(name, {"model": model.name, "version": version}, read(totals))
+            yield metric
 
     def _live(self, status: Status) -> Iterator[Family]:
         queued = GaugeMetricFamily("sizewise_queued_requests", "Requests waiting at the gateway", labels=("model",))
@@ -133,7 +145,6 @@ def _add_if_known(family: GaugeMetricFamily, model: ModelStatus) -> None:
 
 
 def _add_histogram(family: HistogramMetricFamily, labels: tuple[str, str], totals: Totals) -> None:
-    """No ``_sum``: the gateway counts buckets only, and a sum made up from them would be read as a measurement."""
     if not totals.latency_counts:
         return
     bounds = [*(f"{bound:.6g}" for bound in BOUNDS_S), "+Inf"]
@@ -141,3 +152,4 @@ def _add_histogram(family: HistogramMetricFamily, labels: tuple[str, str], total
     for bound, count in zip(bounds, accumulate(totals.latency_counts), strict=True):
         family.samples.append(Sample(f"{family.name}_bucket", {**named, "le": bound}, count))
     family.samples.append(Sample(f"{family.name}_count", named, sum(totals.latency_counts)))
+    family.samples.append(Sample(f"{family.name}_sum", named, totals.answer_s))

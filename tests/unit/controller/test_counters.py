@@ -10,7 +10,11 @@ Step = tuple[int, bool, bool]
 
 
 def look(epoch: str, arrivals: int) -> Snapshot:
-    traffic = (ModelTraffic(model="a", arrivals=arrivals, answered=arrivals, latency_counts=(arrivals, 0)),)
+    traffic = (
+        ModelTraffic(
+            model="a", arrivals=arrivals, answered=arrivals, answer_s=arrivals / 8, latency_counts=(arrivals, 0)
+        ),
+    )
     return Snapshot(at_s=0.0, traffic=traffic, traffic_at_s=0.0, gateway_epoch=epoch)
 
 
@@ -23,6 +27,7 @@ def test_every_request_that_was_seen_counts_once(steps: list[Step]) -> None:
         counters.absorb(look(str(epoch), in_epoch), {"a": "v1"})
         assert counters.total("a").arrivals == expected
         assert sum(counters.total("a").latency_counts) == expected
+        assert counters.total("a").answer_s == expected / 8
         if controller_restarts:
             counters = Counters(counters.to_keep())
         if gateway_restarts:

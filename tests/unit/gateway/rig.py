@@ -88,12 +88,14 @@ class FakeReplica(Replica):
     def close(self) -> None:
         self.was_closed = True
 
-    def finish(self, body: bytes = b"{}", *, status: int = 200, at_s: float | None = None) -> Exchange:
+    def finish(
+        self, body: bytes = b"{}", *, status: int = 200, at_s: float | None = None, compute_s: float = 0.0
+    ) -> Exchange:
         """Answer the oldest request."""
         x = self.release(next(iter(self.pending)))
         assert x is not None
         assert self.model is not None
-        self.model.settle(x, status, x.arrived_s if at_s is None else at_s)
+        self.model.settle(x, status, x.arrived_s if at_s is None else at_s, compute_s=compute_s)
         x.answer(status, body)
         if not self.pending:
             self.became_idle(x.arrived_s)

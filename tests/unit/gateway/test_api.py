@@ -168,12 +168,13 @@ def test_statistics() -> None:
     assert isinstance(replica, FakeReplica)
     made.gateway.models["m"].traffic.batch(3, 0.25)
     x = next(iter(replica.pending.values()))
-    replica.finish(at_s=x.arrived_s + 0.5)
+    replica.finish(at_s=x.arrived_s + 0.5, compute_s=0.25)
     (stats,) = made.ask(get("/v2/models/m/versions/v1/stats")).json["model_stats"]
     assert stats["inference_count"] == 3
     assert stats["execution_count"] == 1
     assert stats["inference_stats"]["success"]["count"] == 1
     assert stats["inference_stats"]["success"]["ns"] == pytest.approx(5e8)
+    assert stats["inference_stats"]["queue"]["ns"] == pytest.approx(2.5e8)
     assert stats["inference_stats"]["compute_infer"] == {"count": 1, "ns": 250_000_000}
     assert len(made.ask(get("/v2/models/stats")).json["model_stats"]) == 4
 

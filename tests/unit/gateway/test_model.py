@@ -344,11 +344,12 @@ def test_counters() -> None:
     for latency_s, status in ((0.5, 200), (2.0, 200), (0.1, 400), (0.1, 500)):
         made.ask(infer())
         began_s = next(iter(replica.pending.values())).arrived_s
-        replica.finish(status=status, at_s=began_s + latency_s)
+        replica.finish(status=status, at_s=began_s + latency_s, compute_s=latency_s / 2)
     model.traffic.batch(4, 0.25)
     report = model.report()
     assert (report.answered, report.within_slo, report.client_errors, report.errors) == (2, 1, 1, 1)
-    assert report.rows == 4
+    assert (report.rows, report.batches) == (4, 1)
+    assert (report.answer_s, report.compute_s) == pytest.approx((2.5, 1.25)), "of those that were answered"
     assert report.batch_samples == ((4, 0.25),)
     assert sum(report.latency_counts) == 2
     assert report.latency_counts[bucket_of(0.5)] == 1
