@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sizewise.cli.printing import table
+from sizewise.cli.show_live import age_text
 from sizewise.cli.show_stages import Column, stages_view
 from sizewise.cli.show_status import not_inline, slo_text
 from sizewise.core.units import format_bytes, format_seconds
@@ -76,7 +77,7 @@ def _figures(model: Answer) -> "Table":
             figure_text(name, figure["profiled"]),
             figure_text(name, figure["live"]),
             str(figure["samples"]) if figure["samples"] else "-",
-            _age(figure["age_s"]),
+            age_text(figure["age_s"]),
         )
     return rows
 
@@ -84,10 +85,6 @@ def _figures(model: Answer) -> "Table":
 def _column(stage: Answer) -> Column:
     curve = {int(batch): p50_s for batch, p50_s in stage["p50_s"].items()}  # names, in JSON
     return Column(name=stage["name"], open_s=stage["open_s"], p50_s=curve, ready=stage["ready"])
-
-
-def _age(seconds: float | None) -> str:
-    return "now" if seconds is not None and seconds < 1 else format_seconds(seconds)
 
 
 def _label(name: str) -> str:

@@ -1,9 +1,10 @@
-"""What ``status`` prints: one line for each model, then the machine."""
+"""What ``status`` prints: one line for each model, what production shows of it, then the machine."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sizewise.cli.printing import table
+from sizewise.cli.show_live import LEAST_NAME, live_view
 from sizewise.core.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 Answer = Mapping[str, Any]
 COLUMNS = ("NAME", "STATE", "READY/DESIRED", "WEIGHTS", "MEMORY", "LOAD", "P95", "SLO", "REQUESTS", "REASON")
 NUMBERS = ("READY/DESIRED", "WEIGHTS", "MEMORY", "LOAD", "P95", "SLO", "REQUESTS")
-NARROW, WIDE, LEAST_NAME = 100, 150, 8
+NARROW, WIDE = 100, 150
 STYLES = {"ready": "green", "loading": "yellow", "warm": "cyan", "cold": "blue", "failed": "bold red"}
 
 
@@ -26,9 +27,15 @@ def status_view(status: Answer, *, width: int) -> "RenderableType":
     models = status["models"]
     if not models:
         return Group(Text("no models: deploy one with: sizewise deploy NAME FILE"), *_footer(status))
-    if width >= WIDE:
-        return Group(_rows(models, width=width, reasons=True), *_footer(status))
-    return Group(_rows(models, width=width, reasons=False), Text(), _reasons(models), *_footer(status))
+    live = live_view(models, width=width, gap=_gap(width))
+    parts: list[RenderableType] = [_rows(models, width=width, reasons=width >= WIDE), *([Text(), live] if live else [])]
+    if width < WIDE:
+        parts += [Text(), _reasons(models)]
+    return Group(*parts, *_footer(status))
+
+
+def _gap(width: int) -> int:
+    return 1 if width < NARROW else 2
 
 
 def _rows(models: Sequence[Answer], *, width: int, reasons: bool) -> "Table":
@@ -38,7 +45,7 @@ def _rows(models: Sequence[Answer], *, width: int, reasons: bool) -> "Table":
     narrow, wide = width < NARROW, width >= WIDE
     headers = [_header(column, narrow=narrow) for column in COLUMNS[:-1]]
     cells = [_cells(model, wide=wide) for model in models]
-    gap = 1 if narrow else 2
+    gap = _gap(width)
     rows = table(*headers, *(["REASON"] if reasons else []), right=(*NUMBERS, "READY"), gap=gap)
     sizes = [max(len(header), *(len(row[i]) for row in cells)) for i, header in enumerate(headers)]
     spare = width - sum(size + gap for size in sizes[1:]) - gap

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,23 @@ def test_figures_are_whole_at_every_width(width: int) -> None:
     assert "40 requests/s need 2 for waits to stay within the SLO" in text
     if width >= 200:
         assert lines[0].split() == list(COLUMNS)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_profiled_and_live_stand_side_by_side_with_their_age(width: int) -> None:
+    quiet = {name: {**figure, "live": None, "age_s": None} for name, figure in model()["figures"].items()}
+    memory = {"profiled": 123 * MIB, "live": 1000 * MIB, "samples": 3, "age_s": 5.0}
+    seen = model(figures={**model()["figures"], "replica_bytes": memory})
+    models = [seen, model(name="quiet", figures=quiet)]
+    lines = rendered(status_view({"models": models, "machine": MACHINE}, width=width), width)
+    place = next(i for i, line in enumerate(lines) if line.startswith("LIVE"))
+    assert lines[place].split() == ["LIVE", "CALL", "PROFILED", "LOAD", "PROFILED", "MEMORY", "PROFILED", "AGE"]
+    assert re.sub(" +", " ", lines[place + 1]).endswith("2.0 ms 1.0 ms 1.2 s 1.0 s 1000 MiB 123 MiB now")
+    assert lines[place + 1].startswith(seen["name"][:8])
+    assert not lines[place + 2].startswith("quiet"), "of what nothing is known live there is nothing to compare"
+    assert max(len(line) for line in lines) <= width
+    silent = rendered(status_view({"models": models[1:], "machine": MACHINE}, width=width), width)
+    assert not [line for line in silent if line.startswith("LIVE")]
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
