@@ -39,8 +39,8 @@ choose_python() {
     command -v "$PYTHON" >/dev/null \
         || stop "no $PYTHON here: $(install_command 'python3 python3-venv' python3), or name one: make PYTHON=... TARGET"
     version="$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
-    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-        || stop "Python 3.11 or newer is needed and $PYTHON is $version: name a newer one: make PYTHON=python3.12 TARGET"
+    "$PYTHON" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+        || stop "Python 3.11 to 3.13 is needed and $PYTHON is $version: name another one: make PYTHON=python3.12 TARGET"
 }
 
 check_system() {

@@ -8,13 +8,18 @@ import pytest
 from tests.repo import pins
 
 FRAMEWORKS = (
+    "flask",
     "google.protobuf",
     "grpc",
     "joblib",
     "lightgbm",
+    "numba",
     "onnx",
     "onnxruntime",
+    "pandas",
+    "pyarrow",
     "scipy",
+    "skl2onnx",
     "sklearn",
     "skops",
     "torch",

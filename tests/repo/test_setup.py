@@ -49,7 +49,9 @@ def program(folder: Path, name: str, text: str) -> Path:
 @pytest.mark.parametrize(
     ("question", "answer", "says"),
     [
-        pytest.param("version_info", "case $* in *%d*) echo 3.9;; *) exit 1;; esac; exit", "Python 3.11", id="too old"),
+        pytest.param(
+            "version_info", "case $* in *%d*) echo 3.9;; *) exit 1;; esac; exit", "Python 3.11 to", id="too old"
+        ),
         pytest.param("ensurepip", "exit 1", "apt-get install python3.", id="Debian without python3-venv"),
         pytest.param("libgomp", "exit 1", "apt-get install libgomp1", id="no libgomp1"),
     ],
@@ -62,6 +64,21 @@ def test_a_missing_part_is_named(tmp_path: Path, question: str, answer: str, say
     assert len(run.lines) == 1
     assert says in run.lines[0]
     assert not run.venv.exists()
+
+
+@pytest.mark.parametrize(("version", "refused"), [((3, 10), True), ((3, 11), False), ((3, 13), False), ((3, 14), True)])
+def test_python_must_have_pinned_wheels(tmp_path: Path, version: tuple[int, int], refused: bool) -> None:
+    """By what this Python would answer if it were of that version."""
+    claim = f"import sys; sys.version_info = (*{version}, 0)"
+    text = f"""#!/bin/sh
+[ "$1" = -c ] || exit 1
+case "$2" in *ensurepip*) exit 1 ;; esac
+exec {sys.executable} -c "{claim}; $2"
+"""
+    run = set_up("demo", python=str(program(tmp_path, "python", text)), folder=tmp_path)
+    assert (run.returncode, len(run.lines)) == (1, 1)
+    said = f"Python 3.11 to 3.13 is needed and {tmp_path}/python is {version[0]}.{version[1]}: "
+    assert run.lines[0].removeprefix("set-up: ").startswith(said if refused else "Python's venv module is missing"), run
 
 
 @pytest.mark.parametrize(
