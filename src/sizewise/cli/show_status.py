@@ -28,7 +28,9 @@ def status_view(status: Answer, *, width: int) -> "RenderableType":
     if not models:
         return Group(Text("no models: deploy one with: sizewise deploy NAME FILE"), *_footer(status))
     live = live_view(models, width=width, gap=_gap(width))
-    parts: list[RenderableType] = [_rows(models, width=width, reasons=width >= WIDE), *([Text(), live] if live else [])]
+    parts: list[RenderableType] = [_rows(models, width=width, reasons=width >= WIDE)]
+    if live is not None:
+        parts += [Text(), live]
     if width < WIDE:
         parts += [Text(), _reasons(models)]
     return Group(*parts, *_footer(status))
