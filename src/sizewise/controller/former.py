@@ -14,7 +14,7 @@ import orjson
 from sizewise.controller.forming import FormJob
 from sizewise.controller.forms import FormStore
 from sizewise.controller.records import VersionRecord
-from sizewise.core.forms import ONNX, Form, Wish, wanted
+from sizewise.core.forms import MAPPED, ONNX, PACKED, Form, Wish, wanted
 from sizewise.core.profiles import ModelProfile
 from sizewise.core.units import MIB
 from sizewise.protocols.errors import ModelFileError, SizewiseError
@@ -31,7 +31,8 @@ MEMORY_PER_BYTE = 2.5
 """Private memory that making a form takes for each byte of weights: the model loaded whole, and what is packed."""
 MEMORY_FLOOR_BYTES = 200 * MIB
 CONVERT_PER_BYTE, CONVERT_FLOOR_BYTES = 60.0, 500 * MIB
-"""Of converting to another runtime: both runtimes and the converter, and graphs as lists of Python numbers."""
+"""Of converting to another runtime: both runtimes and the converter, and graphs as lists of Python numbers. PyTorch is
+as large by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +125,8 @@ class Former:
 
 
 def need_bytes(version: VersionRecord, form: str) -> int:
-    floor, per_byte = (CONVERT_FLOOR_BYTES, CONVERT_PER_BYTE) if form == ONNX else (MEMORY_FLOOR_BYTES, MEMORY_PER_BYTE)
+    floor = MEMORY_FLOOR_BYTES if form in {MAPPED, PACKED} else CONVERT_FLOOR_BYTES
+    per_byte = CONVERT_PER_BYTE if form == ONNX else MEMORY_PER_BYTE
     return floor + round(per_byte * version.facts.weights_bytes)
 
 

@@ -18,6 +18,11 @@ PACKED = "packed"
 ONNX = "onnx"
 """scikit-learn: the same model as an ONNX file, run without scikit-learn and the 100 MB that come with it."""
 
+TENSORS = "tensors"
+"""PyTorch: a torch.export program without its weights, and those in a safetensors file that is mapped."""
+MAPPABLE = "pytorch_export"
+"""Platform of the PyTorch programs whose weights can be told from their code."""
+
 FORM_FROM_BYTES = 16 * MIB
 """Models with less weight load within about ten milliseconds as they are."""
 PACKED_PER_BYTE = 2.0
@@ -79,7 +84,12 @@ def wanted(facts: ModelFacts, profile: ModelProfile, *, room_bytes: int) -> Wish
     if facts.runtime == "sklearn":
         wish = Wish(name=ONNX, disk_bytes=ONNX_FLOOR_BYTES + round(ONNX_PER_BYTE * facts.weights_bytes))
         return wish if facts.weights_bytes <= ONNX_TO_BYTES and wish.disk_bytes <= room_bytes else None
-    if facts.runtime != "onnx" or facts.weights_bytes < FORM_FROM_BYTES:
+    if facts.weights_bytes < FORM_FROM_BYTES:
+        return None
+    if facts.platform == MAPPABLE:
+        wish = Wish(name=TENSORS, disk_bytes=facts.weights_bytes)
+        return wish if wish.disk_bytes <= room_bytes else None
+    if facts.runtime != "onnx":
         return None
     room = (
         Wish(name=PACKED, disk_bytes=round(PACKED_PER_BYTE * facts.weights_bytes)),

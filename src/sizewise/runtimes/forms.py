@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sizewise.core.forms import MAPPED, ONNX, PACKED, form_key
+from sizewise.core.forms import MAPPED, ONNX, PACKED, TENSORS, form_key
 from sizewise.protocols.errors import ModelFileError, UsageError
 from sizewise.protocols.oip.arrays import Array
 from sizewise.runtimes import ModelFiles, get_runtime
@@ -63,6 +63,9 @@ KINDS: Mapping[str, FormKind] = {
         runtime="onnx",
         maker="sizewise.runtimes.sklearn_onnx:make_onnx",
         packages=("onnxruntime", "scikit-learn", "skl2onnx"),
+    ),
+    TENSORS: FormKind(
+        source="torch", runtime="torch", maker="sizewise.runtimes.torch_form:make_tensors", packages=("torch",)
     ),
 }
 

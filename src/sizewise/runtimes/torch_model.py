@@ -10,6 +10,7 @@ from sizewise.protocols.errors import ModelFileError, RuntimeMissingError
 from sizewise.protocols.oip import RequestError, Signature
 from sizewise.protocols.oip.arrays import Array
 from sizewise.runtimes.base import Arrays, LoadedModel, ModelFiles
+from sizewise.runtimes.torch_form import open_tensors
 
 
 class TorchRuntime:
@@ -31,6 +32,11 @@ class TorchRuntime:
         except Exception as error:
             raise files.broken(error) from error
         return TorchModel(program, Signature(files.inputs, files.outputs))
+
+    def load_form(self, files: ModelFiles, *, second: bool) -> LoadedModel:  # noqa: ARG002 - there is one session
+        assert files.form is not None, "load_form where there is one"
+        _torch().set_num_threads(files.threads)
+        return TorchModel(open_tensors(files.form.path, files.form.entry), Signature(files.inputs, files.outputs))
 
 
 def is_torchscript(files: ModelFiles) -> bool:

@@ -9,6 +9,7 @@ from sizewise.core.forms import (
     MAPPED,
     ONNX,
     PACKED,
+    TENSORS,
     Form,
     Wish,
     as_opened,
@@ -32,8 +33,10 @@ def stage(name: str, *p50_s: float) -> Stage:
     return Stage(name=name, open_s=0.01, curve=curve(*p50_s))
 
 
-def profile(weights_bytes: int = GIB, *, runtime: str = "onnx", stages: tuple[Stage, ...] = ()) -> ModelProfile:
-    facts = ModelFacts(format="onnx", platform="p", runtime=runtime, disk_bytes=weights_bytes)
+def profile(
+    weights_bytes: int = GIB, *, runtime: str = "onnx", platform: str = "p", stages: tuple[Stage, ...] = ()
+) -> ModelProfile:
+    facts = ModelFacts(format="onnx", platform=platform, runtime=runtime, disk_bytes=weights_bytes)
     return ModelProfile(
         facts=facts, load=LoadTime(), memory=Memory(), curve=curve(1.0), source=Source.MEASURED, stages=stages
     )
@@ -51,6 +54,14 @@ SLOWER_ALONE = (stage(MAPPED, 1.0, 3.0), stage(PACKED, 1.0, 1.5))
         pytest.param(profile(MIB, runtime="sklearn"), GIB, Wish(name=ONNX, disk_bytes=4 * MIB + 64 * KIB), id="tables"),
         pytest.param(profile(MIB, runtime="sklearn"), 4 * MIB, None, id="tables: no room"),
         pytest.param(profile(runtime="sklearn"), 10 * GIB, None, id="tables: too large to convert"),
+        pytest.param(
+            profile(runtime="torch", platform="pytorch_export"),
+            GIB,
+            Wish(name=TENSORS, disk_bytes=GIB),
+            id="a program: its weights mapped",
+        ),
+        pytest.param(profile(runtime="torch", platform="pytorch_export"), GIB - 1, None, id="a program: no room"),
+        pytest.param(profile(runtime="torch", platform="pytorch_torchscript"), 9 * GIB, None, id="TorchScript"),
         pytest.param(profile(), 2 * GIB, Wish(name=PACKED, disk_bytes=2 * GIB), id="not measured: both stages"),
         pytest.param(profile(), 2 * GIB - 1, Wish(name=MAPPED, disk_bytes=GIB), id="no room for two: one stage"),
         pytest.param(profile(), GIB - 1, None, id="no room at all"),
