@@ -46,16 +46,13 @@ class SimulatedBackend:
 
     name = "simulated"
 
-    def __init__(
-        self, world: World, eyes: Eyes, names: Sequence[str], *, told: Sequence[ModelProfile], delay_s: float = 0.0
-    ) -> None:
+    def __init__(self, world: World, eyes: Eyes, names: Sequence[str], *, told: Sequence[ModelProfile]) -> None:
         self._world = world
         self._eyes = eyes
         self._names = tuple(names)
         self._index = {name: i for i, name in enumerate(names)}
         self._told = tuple(told)
         self._truthful = all(t is m.profile for t, m in zip(told, world.models, strict=True))
-        self._delay_s = delay_s
         self._replicas: dict[str, Replica] = {}
         self._seen: list[ModelTraffic] = [ModelTraffic(model=name) for name in names]
         self._counts: list[Counts | None] = [None] * len(self._names)
@@ -66,12 +63,12 @@ class SimulatedBackend:
         world.pools.advance_all(now_s)
         observed = [self._observed(each) for each in world.replicas()]
         traffic = tuple(self._traffic(i, now_s) for i in range(len(self._names)))
-        at_s = max(0.0, now_s - self._delay_s)
         return Snapshot(
             at_s=now_s,
             replicas=tuple(observed),
             traffic=traffic,
-            traffic_at_s=at_s,
+            # What comes late through metrics does not say so
+            traffic_at_s=now_s,
             gateway_epoch="simulated",
             machines=world.ground.shown(now_s),
         )

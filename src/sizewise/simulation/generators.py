@@ -1,6 +1,7 @@
 """Arrivals that are made up: one kind of traffic each, with defaults fitted to public traces.
 
-- ``gamma`` cv 1.4: gaps of the three ServeGen workloads (Xiang et al. 2025) have 1.27, 1.42 and 1.48.
+- ``gamma`` and ``weibull`` cv 1.4: gaps of the three ServeGen workloads (Xiang et al. 2025) have 1.27, 1.42 and 1.48;
+  which of the two fits better differs among them.
 - ``diurnal`` peak 1.7 over the daily mean and weekend 0.55: NASA-HTTP of July 1995 has 1.68 and 0.51 to 0.56, the
   busiest function of the Azure Functions trace (Shahrad et al. 2020) 1.65 and 0.61.
 - ``flash`` peak 8.6: the largest minute of NASA-HTTP over its mean.
@@ -23,6 +24,7 @@ DAY_S = 86400.0
 FITTED: dict[str, dict[str, float]] = {
     "poisson": {},
     "gamma": {"cv": 1.4},
+    "weibull": {"cv": 1.4},
     "diurnal": {"peak": 1.7, "weekend": 0.55},
     "flash": {"peak": 8.6, "lasts_s": 1800.0},
     "mmpp": {"peak": 8.7, "on_s": 670.0, "off_s": 118.0},
@@ -60,9 +62,10 @@ def generate(wanted: Generator, *, seed: int) -> Workload:
         for row in shapes_MB:
             row[:] = np.where(_on(wanted, middles_B, rng), (wanted.on_s + wanted.off_s) / wanted.on_s, 0.0)
     counts_MB = shapes_MB * (weights_M * bucket_s)[:, None].astype(np.float32)
+    chance = Chance(cv=wanted.cv, gaps="weibull" if wanted.kind == "weibull" else "gamma")
     width = len(str(wanted.models - 1))
     names = [f"model-{i:0{width}d}" for i in range(wanted.models)]
-    return RateWorkload(names, counts_MB, bucket_s=bucket_s, seed=seed, chance=Chance(cv=wanted.cv))
+    return RateWorkload(names, counts_MB, bucket_s=bucket_s, seed=seed, chance=chance)
 
 
 def _day(wanted: Generator, at_s: NDArray[np.float64]) -> NDArray[np.float64]:

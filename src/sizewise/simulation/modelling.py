@@ -11,7 +11,7 @@ from sizewise.core.fleet import ScalingPolicy
 from sizewise.core.profiles import BatchPoint, LatencyCurve, LoadTime, Memory, ModelFacts, ModelProfile, Source
 from sizewise.core.slo import Slo
 from sizewise.protocols.serde import from_jsonable
-from sizewise.simulation.catalog import CATALOG, NETWORK_BYTES_PER_S, PROCESS_S
+from sizewise.simulation.catalog import CATALOG
 from sizewise.simulation.scenario import MANY_REPLICAS, Loading, SimModel
 from sizewise.simulation.spread import SHAPES, Shape, Spread, constant, lognormal
 
@@ -81,8 +81,7 @@ def _weighed(keys: Mapping[str, Value], base: Path) -> SimModel:
     made = inline(means, cv=cv, shape=shape, memory_bytes=entry.reserved_bytes if entry else 1 << 30)
     if entry is None:
         return made
-    load = entry.load or constant(PROCESS_S + entry.weights_bytes / NETWORK_BYTES_PER_S)
-    return replace(made, loading=Loading(load=load))
+    return replace(made, loading=entry.loading)
 
 
 def inline(means_s: tuple[tuple[int, float], ...], *, cv: float, shape: Shape, memory_bytes: int) -> SimModel:

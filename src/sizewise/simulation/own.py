@@ -52,7 +52,7 @@ class Own:
         slots = scenario.capacity.replicas is not None
         truth = [told_of(model, slots=slots) for model in world.models]
         told = [median_profile(truth)] * len(truth) if policy.mode is Mode.SIZE_BLIND else truth
-        self._backend = SimulatedBackend(world, eyes, names, told=told, delay_s=scenario.metrics.delay_s)
+        self._backend = SimulatedBackend(world, eyes, names, told=told)
         ids = itertools.count(1)
         records = {name: record_of(name, model) for name, model in zip(names, world.models, strict=True)}
         profiles = dict(zip(names, told, strict=True))

@@ -5,15 +5,17 @@ Draws are keyed by seed and block, so a block can be made again without those be
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+Gaps = Literal["gamma", "weibull"]
 
 BLOCK_REQUESTS = 2_000_000
 """Requests that are drawn at once, about: memory stays small for any length of trace."""
@@ -55,12 +57,14 @@ class Chance:
     scale: float = 1.0
     cv: float = 1.0
     """Of the gaps, where counts are means: 1 is Poisson."""
+    gaps: Gaps = "gamma"
+    """How other gaps than Poisson's are spread."""
 
 
 class RateWorkload:
     """From requests by model and bucket, spread over the bucket.
 
-    Other gaps than Poisson's are Gamma gaps in the time that the rate stretches and squeezes.
+    Other gaps than Poisson's are Gamma or Weibull gaps in the time that the rate stretches and squeezes.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class RateWorkload:
         self.end_s = counts_MB.shape[1] * bucket_s
         self._counts_MB = counts_MB
         self._exact, self._scale, self._cv, self._seed = chance.exact, chance.scale, chance.cv, seed
+        self._gaps = chance.gaps
         busiest = max(float(counts_MB.sum(axis=0).max(initial=0.0)) * chance.scale, 1e-9)
         wanted = max(1, int(BLOCK_REQUESTS / busiest))
         self._per_block: int = max(1, min(wanted, counts_MB.shape[1]))
@@ -123,20 +128,45 @@ class RateWorkload:
         return np.asarray(whole_MB + (rng.random(part_MB.shape) < scaled_MB - whole_MB), dtype=np.int64)
 
     def _renewals(self, row_B: NDArray[np.floating], rng: np.random.Generator) -> Floats:
-        """Gamma gaps with mean 1, mapped through the inverse of the summed rate."""
+        """Gaps with mean 1, mapped through the inverse of the summed rate."""
         summed = np.concatenate(([0.0], np.cumsum(row_B * self._scale)))
         total = summed[-1]
         if total <= 0:
             return np.empty(0)
-        shape = 1.0 / max(self._cv * self._cv, 1e-6)
+        draw = _gamma(self._cv, rng) if self._gaps == "gamma" else _weibull(self._cv, rng)
         passed, gaps = 0.0, []
         while passed < total:
-            more = rng.gamma(shape, 1.0 / shape, size=int((total - passed) * 1.2) + 16)
+            more = draw(int((total - passed) * 1.2) + 16)
             gaps.append(more)
             passed += float(more.sum())
         at = np.cumsum(np.concatenate(gaps))
         at = at[at < total]
         return np.asarray(np.interp(at, summed, np.arange(len(summed)) * self.bucket_s), dtype=np.float64)
+
+
+def _gamma(cv: float, rng: np.random.Generator) -> Callable[[int], Floats]:
+    shape = 1.0 / max(cv * cv, 1e-6)
+    return lambda count: rng.gamma(shape, 1.0 / shape, size=count)
+
+
+def _weibull(cv: float, rng: np.random.Generator) -> Callable[[int], Floats]:
+    """The shape whose variation is ``cv``, found by halving: it falls as the shape grows."""
+    low, high = 0.1, 1000.0
+    for _ in range(80):
+        shape = math.sqrt(low * high)
+        low, high = (shape, high) if weibull_cv(shape) > cv else (low, shape)
+    mean = math.gamma(1.0 + 1.0 / low)
+    return lambda count: rng.weibull(low, size=count) / mean
+
+
+def weibull_cv(shape: float) -> float:
+    """Standard deviation over mean.
+
+    >>> round(weibull_cv(1.0), 9)
+    1.0
+    """
+    first, second = math.lgamma(1.0 + 1.0 / shape), math.lgamma(1.0 + 2.0 / shape)
+    return math.sqrt(max(0.0, math.expm1(second - 2.0 * first)))
 
 
 class RequestWorkload:

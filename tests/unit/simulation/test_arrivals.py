@@ -42,9 +42,10 @@ def test_blocks_are_the_same_in_any_order_and_cover_all_time() -> None:
     assert again.times_s[-1] < 400.0
 
 
+@pytest.mark.parametrize("kind", ["gamma", "weibull"])
 @pytest.mark.parametrize("cv", [0.5, 1.0, 2.0])
-def test_gaps_vary_as_asked(cv: float) -> None:
-    wanted = replace(fitted("gamma"), duration_s=20_000.0, rate_per_s=5.0, cv=cv)
+def test_gaps_vary_as_asked(cv: float, kind: str) -> None:
+    wanted = replace(fitted(kind), duration_s=20_000.0, rate_per_s=5.0, cv=cv)
     gaps = np.diff(times(generate(wanted, seed=2)))
     assert gaps.mean() == pytest.approx(0.2, rel=0.03)
     assert gaps.std() / gaps.mean() == pytest.approx(cv, rel=0.05)
