@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,7 +237,10 @@ def test_bodies_that_are_refused_or_never_end_leave_the_gateway_as_it_was(system
     assert system.http.post("/v2/models/mlp/infer", json=GOOD).status_code == 200
     peak = high_water(gateway.pid)
     assert peak - before < 256 * MIB, "about what was under way at once"
-    assert gateway.memory_info().rss - before < 64 * MIB, "and none of it afterwards"
+    deadline_s = time.monotonic() + 10
+    while gateway.memory_info().rss - before >= 64 * MIB:  # what is free is given back once a second
+        assert time.monotonic() < deadline_s, "and none of it afterwards"
+        time.sleep(0.1)
 
 
 def high_water(pid: int) -> int:

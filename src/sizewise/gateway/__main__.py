@@ -24,6 +24,7 @@ from sizewise.gateway.limits import Limits
 from sizewise.gateway.listening import listen
 from sizewise.protocols.certificates import Certificate, TlsFiles
 from sizewise.protocols.errors import UsageError
+from sizewise.system.memory import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     setproctitle.setproctitle(f"sizewise gateway --state-dir {arguments.state_dir}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    keep_freed_memory()
     listener = socket.socket(fileno=arguments.fd)
     listener.setblocking(False)
     try:

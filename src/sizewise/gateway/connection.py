@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from sizewise.gateway.answers import CONTINUE, error_body, head
+from sizewise.gateway.bodies import missing_bytes, take
 from sizewise.gateway.exchange import Exchange
 from sizewise.gateway.head import Facts, Header, judge
 from sizewise.gateway.holding import SMALL_HEAD_BYTES, no_progress, park
@@ -53,7 +54,8 @@ class Connection(asyncio.Protocol):
         """Received since the last progress: a head, or trailers, that do not end."""
         self.facts = _NO_FACTS
         self.facts_of: tuple[list[Header], bool] = ([], True)
-        self.feed_bytes = 0
+        self.missing_bytes = 0
+        """Of a large body, that go past the parser."""
         self.rewritten = b""
         """Head of a request that asked for an upgrade, without that wish."""
         self.now_s = self.begun_s = self.idle_since_s = monotonic()
@@ -72,10 +74,11 @@ class Connection(asyncio.Protocol):
             self._feed(data)
 
     def _feed(self, data: bytes) -> None:
-        if self.deaf:
+        if self.missing_bytes and not self.deaf:
+            data = take(self, data)
+        if self.deaf or not data:
             return
         self.now_s = monotonic()
-        self.feed_bytes = len(data)
         before, size = self.x, self.x.body_bytes if self.x is not None else 0
         try:
             self.parser.feed_data(data)
@@ -84,8 +87,11 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             if not self.deaf:
                 malformed(self, error)
-        if self.x is not None and (not self.head_done or (self.x is before and before.body_bytes == size)):
-            no_progress(self, len(data), new=self.x is not before)
+        if self.x is not None:
+            if not self.head_done or (self.x is before and before.body_bytes == size):
+                no_progress(self, len(data), new=self.x is not before)
+            elif not self.deaf:
+                self.missing_bytes = missing_bytes(self.x)
 
     def on_message_begin(self) -> None:
         self.x = x = Exchange(self)
