@@ -13,12 +13,12 @@ import math
 import statistics
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from benchmarks.common import save
-from sizewise.core.demand import RETURN_GAP_S
+from sizewise.core.demand import DemandState, Reading, update
 from sizewise.core.fleet import Demand
 from sizewise.core.warmth_policies import NO_USES, Uses, Warm, policy_of, used
 from sizewise.simulation.bounds.keepwarm import Item, keep_warm_bound
@@ -31,24 +31,29 @@ ON_S, OFF_S = 1800.0, 7200.0
 START_S, BYTES_PER_S = 2.0, 1.5e9
 SMALLEST, LARGEST = 1e6, 140e9
 MEMORIES = (200e9, 600e9, 1500e9)
-GAP_WEIGHT = 0.25
 POLICIES = ("ours", "lru_bytes", "ttl:600", "gdsf", "landlord", "hybrid_histogram")
 RIVALS = ("lru_bytes", "ttl:600", "gdsf", "landlord")
 
 
 @dataclass(slots=True)
 class Model:
-    """One model as the memory sees it."""
+    """One model as the memory sees it; its past is kept as the controller keeps it."""
 
     size_bytes: int
     load_s: float
-    last_s: float = -math.inf
-    gap_s: float = math.inf
+    past: DemandState = field(default_factory=DemandState)
+    arrivals: int = 0
     uses: Uses = NO_USES
 
+    @property
+    def last_s(self) -> float:
+        return -math.inf if self.past.last_arrival_s is None else self.past.last_arrival_s
+
     def seen(self, now_s: float, machine_bytes: int) -> Warm:
-        idle_s = now_s - self.last_s
-        demand = Demand(observed_at_s=now_s, idle_s=idle_s, gap_s=self.gap_s)
+        idle_s, gap_s = now_s - self.last_s, self.past.gap_s
+        demand = Demand(
+            observed_at_s=now_s, idle_s=idle_s, gap_s=math.inf if gap_s is None else gap_s, gaps=self.past.gaps
+        )
         return Warm(
             demand=demand,
             idle_s=idle_s,
@@ -59,11 +64,11 @@ class Model:
         )
 
     def use(self, now_s: float) -> None:
-        gap_s = now_s - self.last_s
-        if RETURN_GAP_S <= gap_s < math.inf:
-            known = self.gap_s
-            self.gap_s = gap_s if math.isinf(known) else known + GAP_WEIGHT * (gap_s - known)
-        self.last_s = now_s
+        """Read just before and just after."""
+        before = Reading(at_s=now_s - 1e-3, arrivals=self.arrivals, last_arrival_s=self.past.last_arrival_s)
+        self.past = update(self.past, before)
+        self.arrivals += 1
+        self.past = update(self.past, Reading(at_s=now_s, arrivals=self.arrivals, last_arrival_s=now_s))
 
 
 class Memory:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from sizewise.core.fleet import Demand
+from sizewise.core.returns import Gaps, with_gap
 
 BURST_S = 3.0
 """Window of ``Demand.burst_per_s``: long enough for three readings, short enough to see a step at once."""
@@ -70,6 +71,8 @@ class DemandState:
     last: Reading | None = None
     points: Points = ()
     windows_s: tuple[float, ...] = ()
+    gaps: Gaps = ()
+    """All of at least ``RETURN_GAP_S``, by their length."""
     maxima: tuple[float, ...] = ()
     last_arrival_s: float | None = None
     gap_s: float | None = None
@@ -89,15 +92,17 @@ def update(state: DemandState, reading: Reading, *, horizon_s: float = 64.0) -> 
     totals = _totals(state, reading)
     grew = bool(state.points) and totals[0] > state.points[-1][1]
     arrival_s = _arrival_s(state, reading, grew=grew)
+    gap_s = _new_gap_s(state, arrival_s)
     points = _with_point(state.points, (reading.at_s, *totals), max(4 * STABLE_S, 2 * horizon_s))
     windows_s = _windows(horizon_s)
     return DemandState(
         last=reading,
         points=points,
         windows_s=windows_s,
+        gaps=state.gaps if gap_s is None else with_gap(state.gaps, gap_s),
         maxima=_decayed_maxima(state, points, windows_s),
         last_arrival_s=arrival_s,
-        gap_s=_gap(state, arrival_s),
+        gap_s=_gap(state.gap_s, gap_s),
     )
 
 
@@ -122,6 +127,7 @@ def demand(state: DemandState, now_s: float) -> Demand:
         shed_per_s=_rate(state.points, BURST_S, burst_shed),
         idle_s=math.inf if state.last_arrival_s is None else max(0.0, now_s - state.last_arrival_s),
         gap_s=plain_gap_s if state.gap_s is None else state.gap_s,
+        gaps=state.gaps,
         envelope=tuple(zip(state.windows_s, state.maxima, strict=True)),
         attainment=min(1.0, within_slo / finished) if finished >= 1 else None,
     )
@@ -167,17 +173,21 @@ def _arrival_s(state: DemandState, reading: Reading, *, grew: bool) -> float | N
     return reading.at_s if grew else state.last_arrival_s
 
 
-def _gap(state: DemandState, arrival_s: float | None) -> float | None:
-    if arrival_s is None or state.last_arrival_s is None:
-        return state.gap_s
+def _new_gap_s(state: DemandState, arrival_s: float | None) -> float | None:
+    """The gap that a reading ended; None where it ended none that counts."""
+    if arrival_s is None or state.last_arrival_s is None or arrival_s <= state.last_arrival_s:
+        return None
     last = state.last
     # Within one reading only the last arrival is known. The gap before its first one is at least the time that had
     # been quiet when the reading before it was taken.
-    quiet_s = (last.at_s if last is not None else arrival_s) - state.last_arrival_s
-    gap_s = max(quiet_s, 0.0)
-    if arrival_s <= state.last_arrival_s or gap_s < RETURN_GAP_S:
-        return state.gap_s
-    return gap_s if state.gap_s is None else state.gap_s + _GAP_WEIGHT * (gap_s - state.gap_s)
+    gap_s = (last.at_s if last is not None else arrival_s) - state.last_arrival_s
+    return gap_s if gap_s >= RETURN_GAP_S else None
+
+
+def _gap(known_s: float | None, gap_s: float | None) -> float | None:
+    if gap_s is None:
+        return known_s
+    return gap_s if known_s is None else known_s + _GAP_WEIGHT * (gap_s - known_s)
 
 
 def _windows(horizon_s: float) -> tuple[float, ...]:

@@ -85,6 +85,8 @@ class Demand:
     """Since the last arrival."""
     gap_s: float = math.inf
     """Decayed mean time between arrivals."""
+    gaps: tuple[int, ...] = ()
+    """How many of what length there were: ``core/returns.py``; empty while there was none."""
     envelope: tuple[tuple[float, float], ...] = ()
     """(window in seconds, most arrivals seen in any such window), both rising."""
     forecast_per_s: float = 0.0

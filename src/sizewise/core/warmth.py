@@ -8,6 +8,7 @@ import math
 
 from sizewise.core.fleet import Demand
 from sizewise.core.profiles import Memory
+from sizewise.core.returns import returns_per_s
 
 MIN_HOLD_S = 4.0
 """A few readings: less would follow their noise."""
@@ -94,8 +95,13 @@ def has_traffic(demand: Demand) -> bool:
 
 
 def value_per_byte(demand: Demand, *, load_s: float, held_bytes: int) -> float:
-    """Seconds of waiting that holding the model avoids, per second and byte: hazard x load time / bytes."""
-    rate = max(hazard_per_s(demand), demand.burst_per_s if has_traffic(demand) else 0.0)
+    """Seconds of waiting that holding the model avoids, per second and byte: hazard x load time / bytes.
+
+    The hazard is that of the gaps that were seen, and goes by their mean alone where they are not known.
+    """
+    known = demand.gaps and math.isfinite(demand.idle_s)
+    hazard = returns_per_s(demand.gaps, demand.idle_s) if known else hazard_per_s(demand)
+    rate = max(hazard, demand.burst_per_s if has_traffic(demand) else 0.0)
     return rate * max(load_s, 1e-3) / max(held_bytes, 1)
 
 

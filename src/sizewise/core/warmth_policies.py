@@ -112,7 +112,11 @@ class _Base:
 
 @dataclass(frozen=True, slots=True)
 class Ours(_Base):
-    """Ski rental with a price on waiting, and chance of next use x load time / bytes: ``core/warmth.py``."""
+    """Ski rental with a price on waiting, and chance of next use x load time / bytes: ``core/warmth.py``.
+
+    The chance is read off how long the gaps between uses were (``core/returns.py``): as good as lifetime frequency
+    where popularity stays, and as quick to forget as Landlord where it moves.
+    """
 
     def score(self, warm: Warm) -> float:
         return value_per_byte(warm.demand, load_s=warm.load_s, held_bytes=warm.held_bytes)

@@ -132,6 +132,7 @@ def budget_of(scenario: Scenario) -> Budget:
             memory_bytes=capacity.replicas * GIB,
             disk_bytes=GIB,
             load_slots=capacity.replicas,
+            warmth=scenario.warmth,
         )
     pools = capacity.machines
     return Budget(
@@ -139,6 +140,7 @@ def budget_of(scenario: Scenario) -> Budget:
         memory_bytes=sum(pool.memory_bytes * pool.most for pool in pools),
         disk_bytes=GIB,
         load_slots=sum(pool.load_slots * pool.most for pool in pools),
+        warmth=scenario.warmth,
     )
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from sizewise.controller.yaml_values import Value, compose
 from sizewise.core.policies.registry import JOINT_POLICIES, POLICIES
+from sizewise.core.warmth_policies import OURS, policy_of
+from sizewise.core.warmth_policies import POLICIES as WARMTH
 from sizewise.protocols.errors import UsageError
 from sizewise.simulation.generators import KINDS, fitted
 from sizewise.simulation.modelling import model_of, spread_of
@@ -25,7 +27,7 @@ from sizewise.simulation.scenario import (
 
 TOP_KEYS = (
     *("trace", "generate", "models", "capacity", "policies", "shedding", "dispatch", "max_in_flight"),
-    *("start_replicas", "decide_every_s", "wake_s", "metrics", "window", "seed"),
+    *("start_replicas", "decide_every_s", "wake_s", "metrics", "window", "warmth", "seed"),
 )
 TRACE_KEYS = ("path", "scale", "begins", "from_s", "to_s", "models", "columns")
 MACHINE_KEYS = (
@@ -85,6 +87,7 @@ def parse_scenario(text: str, *, file: str, base: Path) -> Scenario:
         wake_s=keys["wake_s"].number(0.001, 3600) if "wake_s" in keys else min(0.05, every_s),
         metrics=_metrics(keys["metrics"]) if "metrics" in keys else Metrics(),
         warmup_s=window["warmup_s"].number(0, YEAR_S) if "warmup_s" in window else 0.0,
+        warmth=_warmth(keys["warmth"]) if "warmth" in keys else OURS,
         seed=keys["seed"].integer(0, 2**31 - 1) if "seed" in keys else 1,
     )
 
@@ -230,6 +233,15 @@ def _dispatch(value: Value) -> Dispatch:
     if word not in ways:
         raise value.fail(f"{word} is no way to dispatch", f"one of {', '.join(ways)}")
     return Dispatch(word)
+
+
+def _warmth(value: Value) -> str:
+    name = value.text(f"one of {', '.join(WARMTH)}")
+    try:
+        policy_of(name)
+    except ValueError as error:
+        raise value.fail(f"{name} is no rule about unused models", f"one of {', '.join(WARMTH)}") from error
+    return name
 
 
 def _metrics(value: Value) -> Metrics:

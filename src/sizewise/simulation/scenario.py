@@ -9,6 +9,7 @@ from pathlib import Path
 from sizewise.core.fleet import ScalingPolicy
 from sizewise.core.profiles import ModelProfile
 from sizewise.core.slo import Slo
+from sizewise.core.warmth_policies import OURS
 from sizewise.simulation.spread import Shape, Spread, constant
 
 MANY_REPLICAS = 1000
@@ -213,6 +214,8 @@ class Scenario:
     """A request for a model without a replica brings the next decision this close."""
     metrics: Metrics = field(default_factory=Metrics)
     warmup_s: float = 0.0
+    warmth: str = OURS
+    """By which rule Sizewise keeps unused models in memory: a name of ``core/warmth_policies.py``."""
     seed: int = 1
 
     @property

@@ -91,3 +91,10 @@ def test_policies_of_the_command_line() -> None:
         choice("hpa:perfect_forecast")
     with pytest.raises(SizewiseError, match="names no mode: use one of stock"):
         choice("kpa:best")
+
+
+def test_another_rule_about_unused_models_may_be_named() -> None:
+    assert parsed().warmth == "ours"
+    assert parsed(GOOD + "warmth: ttl:30\n").warmth == "ttl:30"
+    with pytest.raises(SizewiseError, match="hope is no rule about unused models"):
+        parsed(GOOD + "warmth: hope\n")

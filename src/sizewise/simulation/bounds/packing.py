@@ -1,10 +1,11 @@
-"""Fewest machines that hold given replicas, ignoring which piece goes where."""
+"""Fewest machines that hold given replicas, ignoring which piece goes where, and when what is loaded."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from sizewise.simulation.bounds.rightsizing import Ints
+from sizewise.simulation.bounds.rightsizing import Floats, Ints
 
 
 def machines_bound(counts: Ints, needs: Sequence[Sequence[float]], *, machine: Sequence[float]) -> Ints:
@@ -25,3 +26,31 @@ def machines_bound(counts: Ints, needs: Sequence[Sequence[float]], *, machine: S
     by_sum = np.ceil(shares.T @ counts - 1e-9)
     found: Ints = np.maximum(by_sum, large.T @ counts).max(axis=0).astype(np.int64)
     return found
+
+
+def devices_bound(requests_MT: Floats, bytes_MT: Floats, *, device_bytes: float, late_share: float) -> int:
+    """Devices without which more than this share of requests would find their model in no memory, at the least.
+
+    By models and slots: requests, and bytes of the replicas that answer them. In each slot the models with most
+    requests for their bytes are held first, the last in part; loads take no time, nothing is lost between devices.
+    """
+    allowed = late_share * float(requests_MT.sum())
+    most = max(1, math.ceil(float(bytes_MT.sum(axis=0).max(initial=0.0)) / device_bytes))
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _missed(requests_MT, bytes_MT, middle * device_bytes) <= allowed:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _missed(requests_MT: Floats, bytes_MT: Floats, room_bytes: float) -> float:
+    missed = 0.0
+    for requests, sizes in zip(requests_MT.T, bytes_MT.T, strict=True):
+        order = np.argsort(-requests / np.maximum(sizes, 1.0), kind="stable")
+        filled = np.cumsum(sizes[order])
+        parts = np.clip((room_bytes - (filled - sizes[order])) / np.maximum(sizes[order], 1.0), 0.0, 1.0)
+        missed += float((requests[order] * (1.0 - parts)).sum())
+    return missed

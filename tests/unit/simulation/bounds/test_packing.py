@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sizewise.simulation.bounds.packing import machines_bound
+from sizewise.simulation.bounds.packing import devices_bound, machines_bound
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,24 @@ def test_fewest(counts: list[list[int]], needs: list[list[float]], machine: list
 def test_a_resource_that_is_nowhere() -> None:
     with pytest.raises(ValueError, match="none"):
         machines_bound(np.array([[1]]), [[1.0, 1.0]], machine=[4.0, 0.0])
+
+
+def test_devices_hold_what_is_asked_for_most_by_its_bytes_first() -> None:
+    requests = np.array([[90.0, 90.0], [10.0, 0.0]])
+    sizes = np.array([[10.0, 10.0], [60.0, 0.0]])
+
+    def needed(late_share: float) -> int:
+        return devices_bound(requests, sizes, device_bytes=20.0, late_share=late_share)
+
+    # Besides the busy model, 60 of its bytes: the less of the rare large one, the more of its ten requests are late
+    assert needed(0.0) == 4
+    assert needed(0.03) == 2
+    assert needed(0.05) == 1
+
+
+def test_devices_are_never_more_than_hold_everything() -> None:
+    rng = np.random.default_rng(5)
+    requests, sizes = rng.integers(0, 50, (8, 30)).astype(float), rng.uniform(1, 100, (8, 30))
+    most = int(np.ceil(sizes.sum(axis=0).max() / 64.0))
+    counts = [devices_bound(requests, sizes, device_bytes=64.0, late_share=share) for share in (0.0, 0.01, 0.1, 1.0)]
+    assert most >= counts[0] >= counts[1] >= counts[2] >= counts[3] == 1
