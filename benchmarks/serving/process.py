@@ -22,7 +22,7 @@ from benchmarks.serving.bodies import Body, difference
 from benchmarks.serving.environments import ROOT
 from benchmarks.serving.registry import Start
 
-START_S = 90.0
+START_S = 300.0
 END_S = 15.0
 _PR_SET_CHILD_SUBREAPER = 36
 

@@ -1,7 +1,8 @@
 """Who is measured, how each is started, and what can be said for it.
 
 Every peer has as many processes that handle requests as Sizewise has (gateway and replica: two), one ONNX Runtime
-session on one thread in each that runs the model, no access log, and dynamic batching where it offers any.
+session on one thread in each that runs the model, no access log, and dynamic batching where it offers any. Lean FastAPI
+is measured with one worker as well, as one would start it.
 """
 
 import json
@@ -47,8 +48,8 @@ def _module(folder: str) -> tuple[str, ...]:
     return ("-m", f"{_PACKAGE}.{folder}.app")
 
 
-_UVICORN = ("-m", "uvicorn", f"{_PACKAGE}.fastapi.app:app", "--port", "{port}", "--workers", "2")
-_QUIET = ("--no-access-log", "--log-level", "error")
+_UVICORN = ("-m", "uvicorn", f"{_PACKAGE}.fastapi.app:app", "--port", "{port}", "--no-access-log")
+_ONE, _TWO = (("--log-level", "error", "--workers", workers) for workers in "12")
 
 PEERS: dict[str, Peer] = {
     "sizewise": Peer(
@@ -69,14 +70,21 @@ PEERS: dict[str, Peer] = {
     ),
     "fastapi-lean": Peer(
         folder="fastapi",
-        command=(*_UVICORN, *_QUIET),
+        command=(*_UVICORN, *_TWO),
         path="/lean",
         processes="2 workers",
         good_for="one model inside an application of your own, written with speed in mind: orjson, no validation",
     ),
+    "fastapi-lean-1": Peer(
+        folder="fastapi",
+        command=(*_UVICORN, *_ONE),
+        path="/lean",
+        processes="1 worker",
+        good_for="the same where a second copy of the model is not to be had: one process that does everything",
+    ),
     "fastapi": Peer(
         folder="fastapi",
-        command=(*_UVICORN, *_QUIET),
+        command=(*_UVICORN, *_TWO),
         path="/ordinary",
         processes="2 workers",
         good_for="one model inside an application of your own, as its tutorial shows it: pydantic, a plain function",
