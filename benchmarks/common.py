@@ -204,7 +204,8 @@ def pss_bytes(pid: int) -> int:
 def save(name: str, rows: list[dict[str, Any]], *, note: str, figures: dict[str, float]) -> None:
     """Print the rows and write them, with machine, versions and date, to ``results/NAME_CPUS_DATE.json``.
 
-    ``figures`` are held against ``budgets.toml``: one outside its limits is said, and the exit status is 1.
+    ``figures`` are held against ``budgets.toml``: each is printed with its aim, one outside its limits is said, and the
+    exit status is 1.
     """
     import onnxruntime
 
@@ -224,15 +225,33 @@ def save(name: str, rows: list[dict[str, Any]], *, note: str, figures: dict[str,
     for row in rows:
         print("  ".join(f"{key}={value}" for key, value in row.items()))
     print(f"wrote {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path.name}")
+    for figure, value in figures.items():
+        print(beside_aim(name, figure, value))
     missed = [line for figure, value in figures.items() if (line := over_budget(name, figure, value))]
     if missed:
         sys.exit("\n".join(missed))
 
 
+def beside_aim(name: str, figure: str, value: float) -> str:
+    """One line: the figure, what it is to reach, and whether it does."""
+    limits = limits_of(name, figure)
+    if not limits:
+        return f"{figure}: {value:g}"
+    least = "least" in limits
+    aim = limits.get("aim", limits["least" if least else "most"])
+    met = value >= aim if least else value <= aim
+    return f"{figure}: {value:g}, aim {'>=' if least else '<='} {aim:g}, {'met' if met else 'missed'}"
+
+
+def limits_of(name: str, figure: str) -> dict[str, float]:
+    found: dict[str, float] = tomllib.loads(BUDGETS.read_text()).get(name, {}).get(figure, {})
+    return found
+
+
 def over_budget(name: str, figure: str, value: float) -> str | None:
     """One line when a figure is outside ``budgets.toml``, or has no limits there."""
-    limits = tomllib.loads(BUDGETS.read_text()).get(name, {}).get(figure)
-    if limits is None:
+    limits = limits_of(name, figure)
+    if not limits:
         return f"{name}: {figure} is {value:g}, and budgets.toml has no limits for it"
     if value > limits.get("most", value) or value < limits.get("least", value):
         return f"{name}: {figure} is {value:g}, outside {limits}"

@@ -94,6 +94,7 @@ def figures_of(rows: list[dict[str, Any]]) -> dict[str, float]:
     single, lean_single = found["sizewise", 1], found["fastapi lean, 2 workers", 1]
     inside, bare = found["sizewise inline", 64], found["in-line protocol", 64]
     return {
+        "per_s_at_64": round(ours["requests_per_s"]),
         "per_s_to_inline_protocol_at_64": round(ours["requests_per_s"] / bare["requests_per_s"], 2),
         "inline_per_core_s_to_process_at_64": round(inside["requests_per_core_s"] / ours["requests_per_core_s"], 2),
         "cpu_us_at_64": round(1e6 / ours["requests_per_core_s"], 1),

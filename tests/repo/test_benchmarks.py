@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.common import BUDGETS, over_budget
+from benchmarks.common import BUDGETS, beside_aim, over_budget
 from benchmarks.serving.environments import named
 from benchmarks.serving.registry import PEERS as REGISTRY
 from benchmarks.serving.table import FIGURES, markdown
@@ -68,3 +68,21 @@ def test_a_figure_without_a_budget_is_said() -> None:
     assert over_budget("decide", "mixed_1000_ms", 1.0) is None
     assert "no limits" in str(over_budget("decide", "nobody knows", 1.0))
     assert "no limits" in str(over_budget("nobody knows", "per_s", 1.0))
+
+
+def test_an_aim_is_no_less_than_its_budget() -> None:
+    for name, figures in tomllib.loads(BUDGETS.read_text()).items():
+        for figure, limits in figures.items():
+            assert over_budget(name, figure, limits.get("aim", limits.get("least", limits.get("most")))) is None
+
+
+@pytest.mark.parametrize(
+    ("figure", "value", "line"),
+    [
+        ("rate_to_copy", 0.45, "rate_to_copy: 0.45, aim >= 0.5, missed"),
+        ("rate_to_copy", 0.5, "rate_to_copy: 0.5, aim >= 0.5, met"),
+        ("nobody knows", 1.0, "nobody knows: 1"),
+    ],
+)
+def test_figures_stand_beside_their_aims(figure: str, value: float, line: str) -> None:
+    assert beside_aim("binary", figure, value) == line
