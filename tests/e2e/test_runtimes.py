@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import psutil
 import pytest
 
 from sizewise.demo.onnx_files import write_random_mlp
@@ -240,3 +241,21 @@ def test_a_wrong_width_never_reaches_the_model(served: tuple[Case, Client, Array
     frame = client.ask(ask(client, case, {name: array[:, :-1]}))
     assert frame.status == 400
     assert f"'{name}' has shape" in orjson.loads(frame.body)["error"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "arena"), [pytest.param((16, 32, 3), False, id="small"), pytest.param((512, 9000, 3), True, id="18 MB")]
+)
+def test_a_small_onnx_model_takes_no_arena_and_no_thread_of_its_own(
+    tmp_path: Path, sizes: tuple[int, ...], arena: bool
+) -> None:
+    from sizewise.runtimes.onnx_model import open_session, session_options
+
+    write_random_mlp(tmp_path / "m.onnx", sizes, seed=1)
+    options = session_options(ModelFiles(path=tmp_path, entry="m.onnx", threads=1))
+    assert options.enable_cpu_mem_arena is arena
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+    before = psutil.Process().num_threads()
+    session = open_session(tmp_path / "m.onnx", options)
+    assert psutil.Process().num_threads() == before
+    del session

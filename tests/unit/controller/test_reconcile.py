@@ -8,6 +8,7 @@ import pytest
 from sizewise.controller.reconcile import Surroundings, actions_of, replica_spec, route_of
 from sizewise.controller.records import ModelRecord, VersionRecord
 from sizewise.controller.spec import ModelSpec
+from sizewise.core.density import Placement
 from sizewise.core.fleet import Demand, FleetDecision, ModelDecision, ModelView, ReplicaState, ScalingPolicy
 from sizewise.core.forms import PACKED, Form
 from sizewise.core.profiles import BatchPoint, LatencyCurve, LoadTime, Memory, ModelFacts, ModelProfile, Source
@@ -90,6 +91,17 @@ def test_the_first_route_goes_before_the_first_replica() -> None:
 def test_a_route_is_told_when_it_matters(change: dict[str, object], told: bool) -> None:
     known = replace(ROUTE, **change)  # type: ignore[arg-type]  # a table of fields of different types
     assert bool(acts(QUIET, Snapshot(at_s=0.0), around({"a": known}))) is told
+
+
+def test_who_shares_a_process_computes_on_one_core() -> None:
+    placement = Placement(hosts={"a": ("h1", "")})
+    _, shared, own = acts(
+        replace(QUIET, start=2, start_version="v1"), Snapshot(at_s=0.0), replace(around({}), placement=placement)
+    )
+    assert isinstance(shared, StartReplica)
+    assert isinstance(own, StartReplica)
+    assert (shared.spec.host, shared.spec.threads) == ("h1", 1)
+    assert (own.spec.host, own.spec.threads) == ("", 2), "what the profile was taken with, within the processors"
 
 
 def test_what_belongs_to_nobody_goes() -> None:
