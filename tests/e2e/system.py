@@ -24,7 +24,7 @@ from sizewise.protocols.errors import SizewiseError
 Answer = dict[str, Any]
 UNTIL_S = 120.0
 LOOK_EVERY_S = 0.1
-COMMAND_S = 60.0
+COMMAND_S = 110.0
 
 HEARING = """
 import signal

@@ -188,8 +188,8 @@ def test_a_second_ctrl_c_does_not_wait_for_requests(site: Site) -> None:
     until(lambda: "ending everything" in (site.state_dir / "logs" / "keeper.log").read_text())
     began_s = time.monotonic()
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=25)
-    assert time.monotonic() - began_s < 15, "the drain alone would have taken 30 s"
+    running.communicate(timeout=60)
+    assert time.monotonic() - began_s < 25, "the drain alone would have taken 30 s"
     calling.wait(timeout=10)
     assert not site.living()
 

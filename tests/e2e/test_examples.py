@@ -27,7 +27,7 @@ def test_it_runs(path: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=55,
+        timeout=200,
     )
     assert done.returncode == 0, done.stderr + done.stdout
     assert done.stdout

@@ -44,10 +44,13 @@ async def test_a_measured_profile_is_kept_and_found_again(tmp_path: Path, record
 
 
 async def test_a_failure_is_one_line_and_nothing_stays(tmp_path: Path, record: ModelRecord) -> None:
+    me = psutil.Process(os.getpid())
+    before = set(me.children(recursive=True))
     with pytest.raises(SizewiseError) as caught:
         await FileWeigher(tmp_path, BENCH).measure(record, MIB)
     assert "\n" not in str(caught.value)
-    assert not psutil.Process(os.getpid()).children(recursive=True)
+    _, left = await asyncio.to_thread(psutil.wait_procs, set(me.children(recursive=True)) - before, 30.0)
+    assert not left
 
 
 async def test_traffic_ends_it_at_once(tmp_path: Path, record: ModelRecord) -> None:
@@ -59,6 +62,6 @@ async def test_traffic_ends_it_at_once(tmp_path: Path, record: ModelRecord) -> N
     measuring.cancel()
     with pytest.raises(asyncio.CancelledError):
         await measuring
-    gone, alive = await asyncio.to_thread(psutil.wait_procs, children, 5.0)
+    gone, alive = await asyncio.to_thread(psutil.wait_procs, children, 30.0)
     assert len(gone) >= 2
     assert not alive

@@ -118,7 +118,7 @@ def test_clients_of_mixed_shapes_each_get_their_own_answer(served: Served, model
     def work(seed: int) -> None:
         random = np.random.default_rng(seed)
         with triton.InferenceServerClient(served.system.address) as client:
-            together.wait(30)
+            together.wait(100)
             for _ in range(REQUESTS):
                 rows, length = int(random.integers(1, 6)), int(random.integers(1, 4))
                 shape = (rows, 16) if model == "mlp" else (rows, length, 8)
@@ -128,7 +128,7 @@ def test_clients_of_mixed_shapes_each_get_their_own_answer(served: Served, model
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         for done in [pool.submit(work, seed) for seed in range(CLIENTS)]:
-            done.result(50)
+            done.result(200)
     (counted,) = served.system.http.get(f"/v2/models/{model}/stats").json()["model_stats"]
     asked = counted["inference_stats"]["success"]["count"]
     assert asked >= CLIENTS * REQUESTS
@@ -142,13 +142,13 @@ def test_clients_that_wake_a_model_together_are_all_answered(served: Served) -> 
     def work(seed: int) -> None:
         values = np.random.default_rng(seed).normal(size=(2, 16)).astype(np.float32)
         with triton.InferenceServerClient(served.system.address) as client:
-            together.wait(30)
+            together.wait(100)
             found = served.infer(client, "crowd", values)
         np.testing.assert_allclose(found, served.expected("mlp", values), rtol=1e-5, atol=1e-6)
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         for done in [pool.submit(work, seed) for seed in range(CLIENTS)]:
-            done.result(50)
+            done.result(200)
     seen = served.system.model("crowd")
     assert (seen["requests_total"], seen["errors_total"], seen["cold_starts_total"]) == (CLIENTS, 0, 1)
 

@@ -86,13 +86,13 @@ def test_a_hung_controller_is_told_and_ended(system: System) -> None:
     psutil.Process(system.pids("controller")[0]).suspend()
     begun_s = time.monotonic()
     ran = system.run("status")
-    assert time.monotonic() - begun_s < 10
+    assert time.monotonic() - begun_s < 30
     assert ran.code == 1
     assert "does not answer within" in ran.line
     assert ran.line.endswith(f"end it with: sizewise down --state-dir {system.state_dir}")
     begun_s = time.monotonic()
     assert system.ok("down").out.strip().endswith(": stopped")
-    assert time.monotonic() - begun_s < 30
+    assert time.monotonic() - begun_s < 60
     assert system.living() == []
 
 

@@ -18,7 +18,7 @@ import httpx
 import psutil
 
 UNTIL_S = 120.0
-RUN_S = 50.0
+RUN_S = 110.0
 SERVING = "\nserving: {port: 0, admin_port: 0}\n"
 
 
