@@ -45,6 +45,15 @@ def test_the_same_content_is_stored_once(make_store: MakeStore, model: Path) -> 
     assert len(store.sizes()) == 1
 
 
+def test_free_space_is_looked_at_before_anything_is_written(tmp_path: Path, model: Path) -> None:
+    store = LocalStore(tmp_path / "store", margin_bytes=1 << 60)
+    with pytest.raises(DoesNotFitError, match="of free disk space but there is") as caught:
+        store.put(model, FILES, model="m")
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "store").iterdir()) == []
+    assert store.sizes() == {}
+
+
 def test_a_store_that_is_opened_again_knows_its_sizes(make_store: MakeStore, model: Path) -> None:
     artifact = make_store().put(model, FILES, model="m")
     again = make_store()

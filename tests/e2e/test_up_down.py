@@ -1,9 +1,11 @@
 """``up`` and ``down`` as a user runs them: how a system begins, how it ends, and that nothing is left of it."""
 
+import asyncio
 import contextlib
 import fcntl
 import json
 import os
+import resource
 import shlex
 import signal
 import socket
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -18,7 +21,9 @@ import onnx
 import psutil
 import pytest
 
+from sizewise.backends.local.replica import STOP_GRACE_S
 from sizewise.controller.layout import FORMAT
+from tests.e2e import code_models
 from tests.e2e.plane import doubling
 from tests.e2e.steady_load import EXPECTED, ROW
 from tests.e2e.system import Ran, System, interrupt, ready, replicas, seen_soon
@@ -45,6 +50,58 @@ def test_sigterm_ends_all_of_it(system: System) -> None:
     assert system.pids("replica", "m")
     interrupt(child, signal.SIGTERM)
     assert system.living() == []
+
+
+def caught(system: System, until: str) -> tuple["subprocess.Popen[str]", "Future[httpx.Response]"]:
+    """The foreground of a system, and a request that is being computed, by a model that goes on with ``until``."""
+    started = system.folder / "started"
+    os.mkfifo(started)
+    begin = f"open({str(started)!r}, 'w').close()"
+    code_models.write(system.models / "slow.py", predict=f"if inputs['x'][0][0] == 7: {begin}; {until}")
+    child = system.foreground()
+    asking = ThreadPoolExecutor(1)
+    answer = asking.submit(system.ask, "slow", [7.0, 0.0, 0.0, 0.0])
+    asking.shutdown(wait=False)
+    started.open().close()  # waits until the model opens it, too
+    return child, answer
+
+
+async def test_sigterm_waits_for_a_request_in_flight(system: System) -> None:
+    let_go = system.folder / "go"
+    os.mkfifo(let_go)
+    child, answer = caught(system, f"open({str(let_go)!r}).read()")
+    port = system.port
+    child.send_signal(signal.SIGTERM)
+    await seen_soon(lambda: refuses(port))
+    assert not answer.done()
+    let_go.write_text("")
+    found = await asyncio.to_thread(answer.result, 20)
+    assert found.status_code == 200, found.text
+    assert found.json()["outputs"][0]["data"] == [14.0, 0.0, 0.0, 0.0]
+    child.communicate(timeout=20)
+    assert child.returncode == 0
+    assert system.living() == []
+
+
+def refuses(port: int) -> bool:
+    """It is told to end: no longer ready, or no longer there for new connections."""
+    try:
+        ready = httpx.get(f"http://127.0.0.1:{port}/v2/health/ready", timeout=5, trust_env=False)
+    except httpx.HTTPError:
+        return True
+    return ready.status_code == 503
+
+
+def test_down_does_not_wait_for_a_call_that_hangs(system: System) -> None:
+    never = system.folder / "never"
+    os.mkfifo(never)
+    _, answer = caught(system, f"open({str(never)!r}).read()")
+    begun_s = time.monotonic()
+    system.ok("down", "--drain-s", "1")
+    assert time.monotonic() - begun_s < 1 + STOP_GRACE_S, "its time is over with the drain"
+    assert system.living() == []
+    with contextlib.suppress(httpx.HTTPError):
+        assert answer.result(20).status_code >= 500
 
 
 def test_a_signal_while_it_starts_leaves_nothing(system: System) -> None:
@@ -195,6 +252,19 @@ def test_a_full_disk(system: System) -> None:
         answers(system)
         assert [each["name"] for each in system.status()["models"]] == ["m"]
         system.ok("down")
+
+
+def test_a_disk_that_becomes_full_halfway(system: System) -> None:
+    """A limit on the size of files does what a full disk does, wherever tests run: writing fails in the middle."""
+    child = system.foreground(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20 << 20, 20 << 20)))
+    kept = system.stored()
+    refused = system.run("deploy", "padded", padded(system, 40 << 20))
+    assert refused.code == 1
+    assert "storing model 'padded' failed: File too large: nothing was kept, 40.0 MiB are needed" in refused.line
+    assert system.stored() == kept
+    answers(system)
+    assert [each["name"] for each in system.status()["models"]] == ["m"]
+    interrupt(child, signal.SIGTERM)
 
 
 def test_a_new_controller_takes_over(system: System) -> None:

@@ -286,8 +286,11 @@ class Replica:
             await self._drain(body, was_ready=was_ready)
         await self._around.gateway.remove_replica(self.spec.replica_id)
         # One that is still loading owes nobody an answer; a program the user brought may want to tidy up.
-        orderly = self._stopping.is_set() and self._drain_s > 0 and (was_ready or self.spec.command is not None)
-        await body.stop(STOP_GRACE_S if orderly else 0)
+        tidies = self.spec.command is not None
+        orderly = self._stopping.is_set() and self._drain_s > 0 and (was_ready or tidies)
+        # Drained, ours end at once. One that does not hangs in a call, whose time is over
+        grace_s = STOP_GRACE_S if tidies else min(STOP_GRACE_S, self._drain_s)
+        await body.stop(grace_s if orderly else 0)
         self.body = None
 
     async def _drain(self, body: Body, *, was_ready: bool) -> None:
