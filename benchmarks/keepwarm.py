@@ -13,13 +13,15 @@ import math
 import statistics
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.common import save
 from sizewise.core.demand import DemandState, Reading, update
 from sizewise.core.fleet import Demand
+from sizewise.core.returns import Gaps
 from sizewise.core.warmth_policies import NO_USES, Uses, Warm, policy_of, used
 from sizewise.simulation.bounds.keepwarm import Item, keep_warm_bound
 
@@ -31,31 +33,36 @@ ON_S, OFF_S = 1800.0, 7200.0
 START_S, BYTES_PER_S = 2.0, 1.5e9
 SMALLEST, LARGEST = 1e6, 140e9
 MEMORIES = (200e9, 600e9, 1500e9)
-POLICIES = ("ours", "lru_bytes", "ttl:600", "gdsf", "landlord", "hybrid_histogram")
+OURS = "ours:inf"
+"""Memory is there anyway: nobody lets go of a model by time, but the rule that does nothing else."""
+POLICIES = (OURS, "ours", "lru_bytes", "ttl:600", "gdsf", "landlord", "hybrid_histogram")
 RIVALS = ("lru_bytes", "ttl:600", "gdsf", "landlord")
+
+
+class Past(NamedTuple):
+    """What the controller knows of a model's gaps once it was used: the same for every policy."""
+
+    gap_s: float = math.inf
+    gaps: Gaps = ()
+
+
+UNUSED = Past()
 
 
 @dataclass(slots=True)
 class Model:
-    """One model as the memory sees it; its past is kept as the controller keeps it."""
+    """One model as the memory sees it."""
 
     size_bytes: int
     load_s: float
-    past: DemandState = field(default_factory=DemandState)
-    arrivals: int = 0
+    last_s: float = -math.inf
+    past: Past = UNUSED
     uses: Uses = NO_USES
 
-    @property
-    def last_s(self) -> float:
-        return -math.inf if self.past.last_arrival_s is None else self.past.last_arrival_s
-
     def seen(self, now_s: float, machine_bytes: int) -> Warm:
-        idle_s, gap_s = now_s - self.last_s, self.past.gap_s
-        demand = Demand(
-            observed_at_s=now_s, idle_s=idle_s, gap_s=math.inf if gap_s is None else gap_s, gaps=self.past.gaps
-        )
+        idle_s = now_s - self.last_s
         return Warm(
-            demand=demand,
+            demand=Demand(observed_at_s=now_s, idle_s=idle_s, gap_s=self.past.gap_s, gaps=self.past.gaps),
             idle_s=idle_s,
             load_s=self.load_s,
             held_bytes=self.size_bytes,
@@ -63,12 +70,18 @@ class Model:
             uses=self.uses,
         )
 
-    def use(self, now_s: float) -> None:
-        """Read just before and just after."""
-        before = Reading(at_s=now_s - 1e-3, arrivals=self.arrivals, last_arrival_s=self.past.last_arrival_s)
-        self.past = update(self.past, before)
-        self.arrivals += 1
-        self.past = update(self.past, Reading(at_s=now_s, arrivals=self.arrivals, last_arrival_s=now_s))
+
+def pasts_of(uses: Sequence[tuple[float, int]]) -> list[Past]:
+    """After each use, by the controller's own book-keeping, which reads just before and just after it."""
+    states = [DemandState()] * MODELS
+    found = []
+    for count, (at_s, who) in enumerate(uses):
+        before = Reading(at_s=at_s - 1e-3, arrivals=count, last_arrival_s=states[who].last_arrival_s)
+        after = Reading(at_s=at_s, arrivals=count + 1, last_arrival_s=at_s)
+        states[who] = update(update(states[who], before), after)
+        gap_s = states[who].gap_s
+        found.append(Past(math.inf if gap_s is None else gap_s, states[who].gaps))
+    return found
 
 
 class Memory:
@@ -86,7 +99,7 @@ class Memory:
         self._ends: list[tuple[float, int]] = []
         """When each model may have been unused for long enough; looked at again when that moment comes."""
 
-    def use(self, now_s: float, who: int) -> None:
+    def use(self, now_s: float, who: int, past: Past) -> None:
         self._release(now_s)
         model = self.models[who]
         if who not in self.held:
@@ -96,7 +109,7 @@ class Memory:
             self.held.add(who)
             self.bytes += model.size_bytes
             model.uses = replace(model.uses, count=0.0, credit=0.0)
-        model.use(now_s)
+        model.last_s, model.past = now_s, past
         if self.policy.remembers:
             model.uses = used(model.uses, now_s)
             credit = self.policy.credit(model.seen(now_s, self.room), self.clock)
@@ -162,14 +175,15 @@ def one_seed(seed: int, policies: tuple[str, ...]) -> dict[tuple[str, float, str
         rng = np.random.default_rng((seed, popularity == "shifting"))
         models = catalogue(rng)
         uses = uses_of(rng, shifting=popularity == "shifting")
+        pasts = pasts_of(uses)
         items = {str(i): Item(size_bytes=m.size_bytes, cold_cost=m.load_s) for i, m in enumerate(models)}
         named = [(at_s, str(who)) for at_s, who in uses]
         for room in MEMORIES:
             found[popularity, room, "bound"] = keep_warm_bound(named, items, memory_bytes=room).cost
             for policy in policies:
                 memory = Memory(policy, models, room)
-                for at_s, who in uses:
-                    memory.use(at_s, who)
+                for (at_s, who), past in zip(uses, pasts, strict=True):
+                    memory.use(at_s, who, past)
                 found[popularity, room, policy] = memory.cold_s
     return found
 
@@ -204,12 +218,12 @@ def _row(
 def _figures(rows: list[dict[str, object]], policies: tuple[str, ...]) -> dict[str, float]:
     """Worst of ours over the best rival of a setting, and ours over the one rival that is best over all of them."""
     rivals = [rival for rival in RIVALS if rival in policies]
-    if "ours" not in policies or not rivals:
+    if OURS not in policies or not rivals:
         return {}
-    worst = max(_number(row, "ours") / min(_number(row, rival) for rival in rivals) for row in rows)
-    means = {each: statistics.geometric_mean(_number(row, each) for row in rows) for each in ("ours", *rivals)}
+    worst = max(_number(row, OURS) / min(_number(row, rival) for rival in rivals) for row in rows)
+    means = {each: statistics.geometric_mean(_number(row, each) for row in rows) for each in (OURS, *rivals)}
     single = min(means[rival] for rival in rivals)
-    return {"worst_to_best_rival": round(worst, 3), "mean_to_single_best_rival": round(means["ours"] / single, 3)}
+    return {"worst_to_best_rival": round(worst, 3), "mean_to_single_best_rival": round(means[OURS] / single, 3)}
 
 
 def _number(row: dict[str, object], key: str) -> float:

@@ -115,19 +115,24 @@ class Ours(_Base):
     """Ski rental with a price on waiting, and chance of next use x load time / bytes: ``core/warmth.py``.
 
     The chance is read off how long the gaps between uses were (``core/returns.py``): as good as lifetime frequency
-    where popularity stays, and as quick to forget as Landlord where it moves.
+    where popularity stays, and as quick to forget as Landlord where it moves. ``ours:inf`` lets go of nothing by time,
+    for memory that is paid for anyway.
     """
+
+    least_s: float = 0.0
+    """Idle for less, nothing goes by time."""
 
     def score(self, warm: Warm) -> float:
         return value_per_byte(warm.demand, load_s=warm.load_s, held_bytes=warm.held_bytes)
 
     def release_s(self, warm: Warm) -> float:
-        return release_s(
+        limit_s = release_s(
             load_s=warm.load_s,
             held_bytes=warm.held_bytes,
             machine_bytes=warm.machine_bytes,
             gap_s=warm.demand.gap_s,
         )
+        return max(self.least_s, limit_s)
 
 
 @dataclass(frozen=True, slots=True)

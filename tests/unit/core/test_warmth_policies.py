@@ -47,6 +47,8 @@ def test_ours_is_what_warmth_says() -> None:
     ours, item = policy_of("ours"), warm()
     assert ours.release_s(item) == release_s(load_s=2.0, held_bytes=100 * MIB, machine_bytes=4 * GIB, gap_s=50.0)
     assert ours.score(item) == value_per_byte(item.demand, load_s=2.0, held_bytes=100 * MIB)
+    assert policy_of("ours:inf").release_s(item) == math.inf
+    assert policy_of("ours:inf").score(item) == ours.score(item)
 
 
 @pytest.mark.parametrize(
