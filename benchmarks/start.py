@@ -24,6 +24,9 @@ LARGE = (1024, 8192, 8192, 8192, 8192, 7168, 1000)
 """1.1 GB of weights."""
 MODELS = {"small": (64, 32, 10), "large": LARGE}
 
+REST_S = 1.0
+"""The controller rests after it has seen to an unload, for three times as long as that took: no part of a start."""
+
 BARE = """
 import sys, time
 import numpy as np, onnxruntime as ort
@@ -89,6 +92,7 @@ def cold_start_s(ours: Sizewise, name: str, width: int) -> tuple[float, float]:
     body = {"inputs": [{"name": "x", "shape": [1, width], "datatype": "FP32", "data": [0.0] * width}]}
     with httpx.Client(timeout=120) as client:
         client.post(f"{repository}/unload").raise_for_status()
+        time.sleep(REST_S)
         started = time.perf_counter()
         client.post(f"{repository}/load").raise_for_status()
         ready_s = time.perf_counter() - started
