@@ -122,7 +122,9 @@ def test_a_real_model_is_measured(make: Callable[[Path], Path], tmp_path: Path, 
     points = measured["curve"]["points"]
     assert [point["batch"] for point in points] == [2**i for i in range(len(points))]
     assert all(0 < point["p50_s"] <= point["p95_s"] for point in points)
-    assert measured["load"]["load_s"] > 0
+    for load in filter(None, (measured["load"], measured["load_cold"])):
+        assert load["fetch_s"] > 0
+        assert load["load_s"] > 0
     assert measured["load"]["start_s"] > 0
     assert measured["memory"]["peak_bytes"] >= measured["memory"]["base_bytes"] + measured["memory"]["resident_bytes"]
     assert dict(measured["versions"])["python"]

@@ -66,7 +66,7 @@ def _measure(job: Job, send: Callable[..., None]) -> None:
     runtime.prepare()
     send("imported", import_s=time.monotonic() - began_s, versions=_versions(job.subject.runtime))
     gc.freeze()
-    files = [Path(job.subject.path) / name for name in job.files]
+    files = [Path(path) for path in job.subject.paths]
     largest = MAX_BATCH if job.batchable else 1
     warm(files)
     single_s = _fork(runtime, job.subject, Trial(label="single", threads=1, largest=largest), send=send)

@@ -100,6 +100,9 @@ def measure(
 
 
 def _job(facts: ModelFacts, folder: Path, bench: Bench, *, form: Form | None) -> Job:
+    files = facts.files or (facts.entry,)
+    if form is not None:
+        files = tuple(str(path) for path in Path(form.path).iterdir())
     subject = Subject(
         runtime=facts.runtime or "",
         form=form,
@@ -109,14 +112,11 @@ def _job(facts: ModelFacts, folder: Path, bench: Bench, *, form: Form | None) ->
         outputs=facts.outputs,
         budget=replace(bench.budget, total_s=min(bench.budget.total_s, CURVE_SHARE * bench.time_s)),
         memory_bytes=int(bench.memory_bytes * SPARE_SHARE),
+        reads=files,
     )
-    files = facts.files or (facts.entry,)
-    if form is not None:
-        files = tuple(str(path) for path in Path(form.path).iterdir())
     return Job(
         parent_pid=os.getpid(),
         subject=subject,
-        files=files,
         cpus=max(1, int(bench.cpus)),
         batchable=facts.batchable,
     )

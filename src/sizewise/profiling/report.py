@@ -18,8 +18,8 @@ class Figure:
 
     @property
     def error(self) -> float | None:
-        """How far the estimate is off, as a share of the measurement: 0.5 is half too much."""
-        return (self.estimated - self.measured) / self.measured if self.measured else None
+        """How far the estimate is off, as a share of the measurement: 0.5 is half too much. None where one is zero."""
+        return (self.estimated - self.measured) / self.measured if self.estimated and self.measured else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

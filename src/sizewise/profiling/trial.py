@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sizewise.core.forms import Form
 from sizewise.core.profiles import BatchPoint
@@ -17,9 +16,9 @@ from sizewise.runtimes.base import FormFiles, FormRuntime
 from sizewise.runtimes.forms import has_second, load_last
 from sizewise.runtimes.synthetic import assumed, synthetic
 from sizewise.system.memory import give_back_memory, mapped_bytes, private_bytes, shared_anon_bytes, status_bytes
+from sizewise.system.pagecache import read_ahead
 
 Send = Callable[..., None]
-SIGN_OF_LIFE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +44,14 @@ class Subject:
     budget: CurveBudget
     memory_bytes: int
     """Larger batches stop before private memory passes this."""
+    reads: tuple[str, ...]
+    """All files that are read to load it, relative to ``path``."""
     form: Form | None = None
     """Opened in place of the files."""
+
+    @property
+    def paths(self) -> list[str]:
+        return [str(Path(self.path) / name) for name in self.reads]
 
     def files(self, threads: int) -> ModelFiles:
         form = self.form
@@ -64,8 +69,6 @@ class Subject:
 class Job:
     parent_pid: int
     subject: Subject
-    files: tuple[str, ...]
-    """All files that are read to load it, relative to its folder."""
     cpus: int
     batchable: bool
 
@@ -77,6 +80,10 @@ def run_trial(runtime: Runtime, subject: Subject, trial: Trial, *, forked_s: flo
     send("stage", stage="loading it")
     began_s = time.monotonic()
     files = subject.files(trial.threads)
+    for path in subject.paths:
+        read_ahead(path)
+    fetch_s = time.monotonic() - began_s
+    began_s = time.monotonic()
     model = _open(runtime, files)
     load_s = time.monotonic() - began_s
     send("stage", stage="answering the first call")
@@ -96,7 +103,7 @@ def run_trial(runtime: Runtime, subject: Subject, trial: Trial, *, forked_s: flo
     send(
         "loaded",
         label=trial.label,
-        load={"start_s": start_s, "fetch_s": 0.0, "load_s": load_s, "warmup_s": warmup_s},
+        load={"start_s": start_s, "fetch_s": fetch_s, "load_s": load_s, "warmup_s": warmup_s},
         base_bytes=base,
         private_bytes=private,
         mapped_bytes=sum(map(mapped_bytes, files.folders)),
@@ -125,7 +132,7 @@ def _curve(model: LoadedModel, subject: Subject, trial: Trial, *, send: Send, fi
     while True:
         send("stage", stage=f"measuring batch {batch} with {trial.threads} threads")
         inputs = synthetic(model.signature.inputs, batch)
-        samples = sample(_alive(partial(model.run, inputs, ()), send), budget, time.perf_counter)
+        samples = sample(partial(model.run, inputs, ()), budget, time.perf_counter)
         # The first call at a size allocates; the median does not mind, the 95th percentile of few samples would.
         points.append(point(batch, samples[1:]))
         private, peak = _memory()
@@ -155,20 +162,6 @@ def _memory() -> tuple[int, int]:
     """
     status, shared = status_bytes(), shared_anon_bytes()
     return max(0, status.get("RssAnon", 0) - shared), max(0, peak_anonymous_bytes(status) - shared)
-
-
-def _alive(call: Callable[[], Any], send: Send) -> Callable[[], Any]:
-    """``call`` with a sign of life now and then, so that slow is not taken for stuck."""
-    last_s = time.monotonic()
-
-    def called() -> None:
-        nonlocal last_s
-        call()
-        if time.monotonic() - last_s > SIGN_OF_LIFE_S:
-            last_s = time.monotonic()
-            send("alive")
-
-    return called
 
 
 def _spread(measured: BatchPoint) -> dict[str, float | int]:

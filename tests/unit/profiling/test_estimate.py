@@ -55,7 +55,7 @@ def test_estimate_and_measurement_stand_side_by_side() -> None:
     error = figures["load_s"].error
     assert error is not None
     assert figures["load_s"].estimated == pytest.approx(0.1 * (1 + error))
-    assert figures["fetch_s"].error is None, "nothing is measured as zero"
+    assert figures["fetch_s"].error is None, "nothing is estimated or measured as zero"
     assert found.profile is measured
     assert found.sustained.batch == 8
     assert 0 < found.sustained.per_s < 8 / 0.0018
