@@ -11,7 +11,7 @@ import argparse
 import heapq
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from benchmarks.common import save
 from sizewise.core.demand import DemandState, Reading, update
 from sizewise.core.fleet import Demand
 from sizewise.core.returns import Gaps
-from sizewise.core.warmth_policies import NO_USES, Uses, Warm, policy_of, used
+from sizewise.core.warmth_policies import NO_USES, Ours, Uses, Warm, policy_of, used
 from sizewise.simulation.bounds.keepwarm import Item, keep_warm_bound
 
 MODELS = 300
@@ -96,6 +96,9 @@ class Memory:
         self.clock = 0.0
         self.cold_s = 0.0
         self.cold_starts = 0
+        self._ordered = not isinstance(self.policy, Ours)
+        """Whether scores differ by the same at all times: then each is looked at when a model is used, and no more."""
+        self._scores: list[tuple[float, int, float]] = []
         self._ends: list[tuple[float, int]] = []
         """When each model may have been unused for long enough; looked at again when that moment comes."""
 
@@ -114,6 +117,8 @@ class Memory:
             model.uses = used(model.uses, now_s)
             credit = self.policy.credit(model.seen(now_s, self.room), self.clock)
             model.uses = replace(model.uses, credit=credit)
+        if self._ordered:
+            heapq.heappush(self._scores, (self.policy.score(model.seen(DAY_S, self.room)), who, now_s))
         limit_s = self.policy.release_s(model.seen(now_s, self.room))
         if limit_s < math.inf:
             heapq.heappush(self._ends, (now_s + limit_s, who))
@@ -128,12 +133,23 @@ class Memory:
     def _make_room(self, size: int, now_s: float) -> None:
         if self.bytes + size <= self.room:
             return
-        scores = sorted((self.policy.score(self.models[who].seen(now_s, self.room)), who) for who in self.held)
-        for score, who in scores:
+        if self._ordered:
+            victims = self._oldest()
+        else:
+            seen = ((self.policy.score(self.models[who].seen(now_s, self.room)), who) for who in self.held)
+            victims = iter(sorted(seen))
+        for score, who in victims:
             self._drop(who)
             self.clock = max(self.clock, score) if self.policy.remembers else 0.0
             if self.bytes + size <= self.room:
                 return
+
+    def _oldest(self) -> Iterator[tuple[float, int]]:
+        """What is held, the lowest score first, where only uses change the order."""
+        while self._scores:
+            score, who, last_s = heapq.heappop(self._scores)
+            if who in self.held and last_s == self.models[who].last_s:
+                yield score, who
 
     def _drop(self, who: int) -> None:
         self.held.discard(who)

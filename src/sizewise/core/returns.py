@@ -9,6 +9,7 @@ hazard from counts in intervals.
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 CLASSES = 18
 """Gaps of 1 s to more than a day, doubling."""
@@ -41,17 +42,26 @@ def returns_per_s(gaps: Sequence[int], idle_s: float) -> float:
     """
     begin_s = min(max(1.0, idle_s), LONGEST_S)
     ahead_s = max(begin_s, LEAST_AHEAD_S)
-    end_s, reach, summed = begin_s + ahead_s, sum(gaps), 0.0
-    for place, count in enumerate(gaps):
-        low_s = 2.0**place
-        if low_s >= end_s:
-            break
-        if begin_s < 2 * low_s:
-            ended = (count + SURE * USUAL) / (reach + SURE)
-            inside = min(end_s / low_s, 2.0) - max(begin_s / low_s, 1.0)
-            summed -= inside * math.log1p(-ended)
+    summed = _summed(tuple(gaps))
+    return (_until(summed, begin_s + ahead_s) - _until(summed, begin_s)) / ahead_s
+
+
+@lru_cache(maxsize=16_384)
+def _summed(gaps: Gaps) -> tuple[float, ...]:
+    """The hazard summed up to where each class begins; within one it is even. It changes with a use only."""
+    reach, summed = sum(gaps), [0.0]
+    for count in gaps:
+        summed.append(summed[-1] - math.log1p(-(count + SURE * USUAL) / (reach + SURE)))
         reach -= count
-    return summed / ahead_s
+    return tuple(summed)
+
+
+def _until(summed: Sequence[float], seconds: float) -> float:
+    share, place = math.frexp(seconds)
+    if place > CLASSES:
+        return summed[CLASSES]
+    low = summed[place - 1]
+    return low + (2.0 * share - 1.0) * (summed[place] - low)
 
 
 def _class(seconds: float) -> int:
