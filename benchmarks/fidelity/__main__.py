@@ -3,7 +3,7 @@
 ``paced`` models hold real memory and wait where others load and compute, so that a dozen replicas fit on any machine;
 ``compute`` models compute, as far as the cores allow. The simulator is told what ``sizewise profile`` measures.
 
-python -m benchmarks.fidelity paced|compute [--minutes 15] [--simulate-only]
+python -m benchmarks.fidelity paced|compute [--minutes 15]
 """
 
 import argparse
@@ -32,8 +32,9 @@ def main() -> None:
         overhead_bytes = sum(each.overhead_bytes for each in real) // len(real)
         found = simulated(case, profiles, folder / "trace.csv", seconds=60 * minutes, overhead_bytes=overhead_bytes)
     rows = compared([each.figures for each in real], found)
-    note = f"{minutes:g} minutes; two real runs, and what the simulator says of them"
-    figures = {f"{row['figure']}_off_to_aim": row["off"] / row["aim"] for row in rows if "aim" in row}
+    command = f"python -m benchmarks.fidelity {case.name} --minutes {minutes:g}"
+    note = f"{command}: two real runs, and what the simulator says of them"
+    figures = {f"{row['figure']}_off_to_aim": round(row["off"] / row["aim"], 3) for row in rows if "aim" in row}
     if case.name == "paced":
         save("fidelity_paced", rows, note=note, figures=figures)
     else:

@@ -61,7 +61,9 @@ class SimulatedBackend:
         world = self._world
         now_s = world.now_s
         world.pools.advance_all(now_s)
-        observed = [self._observed(each) for each in world.replicas()]
+        machines = world.ground.shown(now_s)
+        waits_s = {machine.name: machine.ready_in_s for machine in machines}
+        observed = [self._observed(each, waits_s) for each in world.replicas()]
         traffic = tuple(self._traffic(i, now_s) for i in range(len(self._names)))
         return Snapshot(
             at_s=now_s,
@@ -70,7 +72,7 @@ class SimulatedBackend:
             # What comes late through metrics does not say so
             traffic_at_s=now_s,
             gateway_epoch="simulated",
-            machines=world.ground.shown(now_s),
+            machines=machines,
         )
 
     async def apply(self, actions: Sequence[Action]) -> None:
@@ -94,11 +96,13 @@ class SimulatedBackend:
         """Replicas that were there before the controller."""
         self._replicas.update({each.replica_id: each for each in self._world.replicas()})
 
-    def _observed(self, replica: Replica) -> ReplicaObserved:
+    def _observed(self, replica: Replica, waits_s: Mapping[str, float]) -> ReplicaObserved:
         ready = replica.state is ReplicaState.READY
         world = self._world
         memory = self._told[replica.model].memory
         outstanding = world.pools.outstanding(replica.slot) if replica.slot >= 0 else 0
+        # A load begins when there is room, so that what waits for a machine counts as supply when it will be ready
+        begins_s = world.now_s + waits_s.get(replica.where, 0.0) if replica.placed_s is None else replica.placed_s
         idle_s = 0.0
         if ready and not outstanding:
             idle_s = world.now_s - world.pools.idle_since_s(replica.slot)
@@ -109,7 +113,7 @@ class SimulatedBackend:
             state=replica.state,
             pid=None if replica.placed_s is None else _PID + replica.number,
             since_s=replica.since_s,
-            started_at_s=replica.ordered_s,
+            started_at_s=begins_s,
             ready_at_s=replica.ready_s,
             load=replica.load if ready and self._truthful and replica.ordered_s > 0 else None,
             memory_bytes=memory.replica_bytes if ready else 0,

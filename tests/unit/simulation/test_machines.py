@@ -1,15 +1,22 @@
 """Machines of a simulation: those that a decision names are taken, whatever they have is shared out once."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
 from sizewise.core.profiles import ModelProfile
 from sizewise.core.units import GIB
+from sizewise.simulation.backend import SimulatedBackend
+from sizewise.simulation.eyes import Eyes
 from sizewise.simulation.machines import SHOWN_AHEAD, Machines
 from sizewise.simulation.modelling import inline
-from sizewise.simulation.scenario import MachinePool
+from sizewise.simulation.plain import PlainPools
+from sizewise.simulation.pools import record_for
+from sizewise.simulation.scenario import MachinePool, Metrics
 from sizewise.simulation.spread import constant
+from sizewise.simulation.world import World
+from tests.unit.simulation.building import at, setup
 
 POOL = MachinePool(name="cpu", cpus=4, memory_bytes=4 * GIB, least=2, most=30, provision=constant(30.0))
 FIRST, SECOND, THIRD = (f"00-cpu-{i:05}" for i in range(3))
@@ -52,6 +59,25 @@ def test_what_is_sold_out_is_not_shown_and_not_waited_for() -> None:
 
 def test_one_machine_is_no_choice() -> None:
     assert Machines((replace(POOL, least=1, most=1),), seed=1).shown(0.0) == ()
+
+
+def test_what_waits_for_a_machine_is_expected_after_it() -> None:
+    model = inline(((1, 0.1),), cv=0.0, shape="constant", memory_bytes=GIB)
+    workload = at(1.0)
+    pools = PlainPools([setup(0.1)], record_for(1, workload.end_s))
+    world = World([model], pools, ground=Machines((replace(POOL, least=0),), seed=1), workload=workload, seed=1)
+    backend = SimulatedBackend(world, Eyes(pools, 1, Metrics(), seed=1), ["a"], told=[model.profile])
+
+    def begins_s() -> float:
+        (replica,) = asyncio.run(backend.observe()).replicas
+        return replica.started_at_s
+
+    world.order(0, "r", where=FIRST)
+    assert begins_s() == 30.0
+    world.run_until(10.0)
+    assert begins_s() == 30.0
+    world.run_until(40.0)
+    assert begins_s() == 30.0
 
 
 @pytest.mark.parametrize(
