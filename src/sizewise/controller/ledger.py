@@ -14,10 +14,11 @@ from sizewise.core.demand import DemandState, Reading
 from sizewise.core.estimates import LiveEstimate
 from sizewise.core.fleet import Demand, ModelDecision, ReplicaState
 from sizewise.core.forecast import ForecastState, Seen
+from sizewise.core.holding import hold_s
 from sizewise.core.profiles import ModelProfile
 from sizewise.core.seasonal import BINS, Season
-from sizewise.core.sizing import TICK_S
-from sizewise.core.warmth import WAIT_PRICE, hold_s, memory_share
+from sizewise.core.sizing import TICK_S, window_s
+from sizewise.core.warmth import WAIT_PRICE, memory_share
 from sizewise.protocols.backend import ModelTraffic, ReplicaObserved, Snapshot
 from sizewise.protocols.serde import from_jsonable, to_jsonable
 
@@ -120,7 +121,13 @@ class Ledger:
                 seen = traffic.get(name)
                 reading = _reading(seen, track.demand.last, at_s=snapshot.traffic_at_s, epoch=snapshot.gateway_epoch)
                 profile = outlook.profiles[record.serving.hash]
-                track.demand = demands.update(track.demand, reading, horizon_s=max(profile.load.total_s, 1.0))
+                load_s = profile.load.total_s
+                track.demand = demands.update(
+                    track.demand,
+                    reading,
+                    horizon_s=max(load_s, 1.0),
+                    window_s=window_s(load_s, record.wants.slo),
+                )
                 _foresee(track, record, outlook)
                 # Answers of two sessions are not told apart: neither's figures may be taken for the other's
                 samples = seen.batch_samples if seen is not None and record.serving.version not in mixed else ()

@@ -8,11 +8,11 @@ from itertools import islice
 from sizewise.core.budget import mapped_bytes, reserved_bytes, used_bytes
 from sizewise.core.claims import IDLE, SURPLUS, Claim, Holding, claims_of, in_order, rate_per_s
 from sizewise.core.fleet import FleetView, Reason, Refused, ReplicaState
+from sizewise.core.holding import MIN_HOLD_S
 from sizewise.core.reasons import because
 from sizewise.core.sizing import TICK_S
 from sizewise.core.targets import Plan, useful_replicas
 from sizewise.core.tiers import is_held, load_s
-from sizewise.core.warmth import MIN_HOLD_S
 
 TURN_LOADS = 20.0
 TURN_LEAST_S = 10.0

@@ -8,11 +8,8 @@ from sizewise.core.fleet import FleetView, ReplicaState, ReplicaView
 from sizewise.core.sizing import expected_attainment
 from sizewise.core.targets import Plan, stopping_order, warm_of
 from sizewise.core.tiers import load_s
-from sizewise.core.warmth import has_traffic, hazard_per_s, value_per_byte
+from sizewise.core.warmth import LATE_S, has_traffic, hazard_per_s, value_per_byte
 from sizewise.core.warmth_policies import policy_of
-
-LATE_S = 1.0
-"""A late answer counts as one second of waiting when it is weighed against cold starts."""
 
 LEAST_PER_S = 1e-9
 """Rate of a model that nobody calls; only orders what is otherwise equal."""
@@ -136,7 +133,7 @@ def holdings_of(plan: Plan, view: FleetView) -> Iterator[Holding]:
         elif last and not traffic:
             rank = IDLE
             item = warm_of(plan, view, held_bytes=freed, idle_s=model.demand.idle_s)
-            value = value_per_byte(model.demand, load_s=item.load_s, held_bytes=freed)
+            value = value_per_byte(model.demand, load_s=item.load_s, held_bytes=freed, slo=model.slo)
             score = policy.score(item)
         else:
             rank, value = BUSY, _value(plan, others, freed)
@@ -174,7 +171,8 @@ def _value(plan: Plan, number: int, size: int) -> float:
     rate = rate_per_s(plan)
     size = max(size, 1)
     if number == 1:
-        return rate * max(plan.load_s, LATE_S) / size
+        # Without it every request is late; where no goal says so, it waits for a load
+        return rate * (LATE_S if plan.model.slo is not None else max(plan.load_s, LATE_S)) / size
     if plan.capacity is None:
         return LEAST_PER_S / size
     more = expected_attainment(plan.capacity, number, rate)

@@ -77,10 +77,13 @@ class DemandState:
     last_arrival_s: float | None = None
     gap_s: float | None = None
     """Decayed mean of gaps of at least ``RETURN_GAP_S``."""
+    window_s: float = BURST_S
+    """Of the rate that sizes the model."""
 
 
-def update(state: DemandState, reading: Reading, *, horizon_s: float = 64.0) -> DemandState:
+def update(state: DemandState, reading: Reading, *, horizon_s: float = 64.0, window_s: float = BURST_S) -> DemandState:
     """The state after ``reading``. ``horizon_s`` is the longest window of the envelope: the model's load time.
+    ``window_s`` is that of ``Demand.burst_per_s``, within ``BURST_S`` and ``STABLE_S``.
 
     A reading that is not newer than the last, or that cannot be true (negative or not a number), changes nothing: the
     demand then grows old, and an old demand never scales in. A new epoch or a counter that fell means that the gateway
@@ -103,6 +106,7 @@ def update(state: DemandState, reading: Reading, *, horizon_s: float = 64.0) -> 
         maxima=_decayed_maxima(state, points, windows_s),
         last_arrival_s=arrival_s,
         gap_s=_gap(state.gap_s, gap_s),
+        window_s=min(STABLE_S, max(BURST_S, window_s)),
     )
 
 
@@ -112,19 +116,20 @@ def demand(state: DemandState, now_s: float) -> Demand:
     if last is None:
         return Demand(observed_at_s=-math.inf)
     arrivals, shed, rows, finished, within_slo = _since(state.points, STABLE_S)
-    burst, burst_shed = _since(state.points, BURST_S)[:2] if arrivals else (0.0, 0.0)
+    burst, burst_shed = _since(state.points, state.window_s)[:2] if arrivals else (0.0, 0.0)
     served = finished - shed
     stable_per_s = _rate(state.points, STABLE_S, arrivals)
     plain_gap_s = 1.0 / stable_per_s if stable_per_s > 0 else math.inf
     return Demand(
         observed_at_s=last.at_s,
-        burst_per_s=_rate(state.points, BURST_S, burst),
+        burst_per_s=_rate(state.points, state.window_s, burst),
+        window_s=state.window_s,
         stable_per_s=stable_per_s,
         rows_per_request=max(1.0, rows / served) if served >= 1 else 1.0,
         in_flight=last.in_flight,
         queued=last.queued,
         held=last.held,
-        shed_per_s=_rate(state.points, BURST_S, burst_shed),
+        shed_per_s=_rate(state.points, state.window_s, burst_shed),
         idle_s=math.inf if state.last_arrival_s is None else max(0.0, now_s - state.last_arrival_s),
         gap_s=plain_gap_s if state.gap_s is None else state.gap_s,
         gaps=state.gaps,

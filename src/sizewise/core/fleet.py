@@ -70,7 +70,8 @@ class Demand:
     observed_at_s: float
     """When this was read. Old readings never scale in."""
     burst_per_s: float = 0.0
-    """Over the last few seconds."""
+    """Over the last ``window_s``: as short as the model can follow, and as its goal lets it notice."""
+    window_s: float = 3.0
     stable_per_s: float = 0.0
     """Over about a minute."""
     rows_per_request: float = 1.0

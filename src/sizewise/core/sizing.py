@@ -1,8 +1,8 @@
 """How many replicas a demand needs: queue tail, arrival envelope over the load time, and backlog.
 
-Source of the three rules: reference design, section "how many replicas"; Erlang C with the heavy-traffic correction
-for general arrivals and service (Allen-Cunneen); the envelope over exactly the start-up lead is InferLine's
-(Crankshaw et al. 2020, SoCC).
+Source of the three rules: reference design, section "how many replicas"; the queue whose customers are refused when
+they would be late (Barrer 1957) with the heavy-traffic correction for general service (Allen-Cunneen); the envelope
+over exactly the start-up lead is InferLine's (Crankshaw et al. 2020, SoCC).
 """
 
 import math
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sizewise.core.batching import BATCH_GAIN
-from sizewise.core.demand import BURST_S
 from sizewise.core.fleet import Demand
 from sizewise.core.profiles import ModelProfile
 from sizewise.core.slo import Slo
@@ -19,14 +18,18 @@ from sizewise.core.slo import Slo
 BATCH_SHARE_OF_SLO = 0.5
 """One batch may take this share of the SLO: a request that just missed one waits for it, then for its own."""
 
-TAIL_SHARE = 0.3
-"""Share of the error budget that waiting may use up; the rest is for the tail of the service itself."""
+TAIL_SHARE = 1.0
+"""Share of the error budget that may be late at the present rate. Most of the time the rate is lower than what is held
+for, so that a part of the budget is left for bursts and for the tail of the service itself."""
 
 UTILIZATION = 0.8
 """Share of capacity used where no SLO says more, or where the SLO cannot be met by any number of replicas."""
 
 TICK_S = 1.0
 """Control interval: what a decision adds to the load time before a new replica can answer."""
+
+WINDOW_LOADS, WINDOW_GOALS = 0.3, 2.0
+"""Of the rate that a model is sized for; within the windows of ``Demand``."""
 
 FEW_ARRIVALS = 6.0
 """Arrivals in the burst window at which its rate is believed fully; one request alone is not a rate."""
@@ -35,6 +38,7 @@ SLOW_LOAD_S = 10.0
 """Load time from which the stable rate counts fully: what comes back slowly is not given up for a lull."""
 
 REPLICAS_LIMIT = 1024
+_MOST_EXPONENT = 500.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +124,31 @@ def erlang_c(servers: int, offered: float) -> float:
     blocked = 1.0
     for n in range(1, servers + 1):
         blocked = offered * blocked / (n + offered * blocked)
-    return _waiting(blocked, servers, offered)
+    return servers * blocked / (servers - offered * (1.0 - blocked))
 
 
 def late_share(capacity: Capacity, replicas: int, rate_per_s: float) -> float:
-    """Share of requests that wait longer than the slack, with ``replicas`` sharing one queue.
+    """Share of requests that would wait longer than the slack, and so are refused, with ``replicas`` sharing one queue.
 
-    C(c, a) exp(-(c mu - lambda) d 2 / (Ca^2 + Cs^2)) with Poisson arrivals (Ca = 1). Overloaded, the share that the
-    replicas cannot serve at all is late, and of the others half.
+    M/M/c whose customers leave after a wait of d: with B Erlang's loss, q = B / (1 - B), rho = lambda / (c mu) and
+    r = exp(-(c mu - lambda) d), q r / (1 + q (1 - r) / (1 - rho) + q r). It holds for any load, overload included,
+    where the unlimited queue of Erlang C has no answer. Service that varies otherwise than exponentially counts in the
+    exponent, 2 / (Ca^2 + Cs^2), as in heavy traffic. Source: Barrer 1957, Operations Research 5(5).
+
+    >>> one = Capacity(1, 1.0, 1.0, 1.0, 1.0, None, 2.0)
+    >>> r = math.exp(-0.5 * 2.0)
+    >>> abs(late_share(one, 1, 0.5) - 0.5 * 0.5 * r / (1 - 0.25 * r)) < 1e-12  # M/M/1 with patience, closed form
+    True
     """
     offered = rate_per_s / capacity.per_s
     if offered <= 0:
         return 0.0
-    if offered >= replicas:
-        return 1.0 - 0.5 * replicas / offered
-    return min(1.0, erlang_c(replicas, offered) * _decay(capacity, replicas, rate_per_s))
+    if replicas <= 0:
+        return 1.0
+    blocked = 1.0
+    for n in range(1, replicas + 1):
+        blocked = offered * blocked / (n + offered * blocked)
+    return _refused(capacity, replicas, offered=offered, blocked=blocked)
 
 
 def sustainable_per_s(capacity: Capacity, replicas: int = 1) -> float:
@@ -169,11 +183,17 @@ def replicas_for(
     blocked = 1.0
     for servers in range(1, limit):
         blocked = offered * blocked / (servers + offered * blocked)
-        if servers > offered:
-            tail = _waiting(blocked, servers, offered) * _decay(capacity, servers, rate_per_s)
-            if tail <= allowed:
-                return servers
+        if servers > offered and _refused(capacity, servers, offered=offered, blocked=blocked) <= allowed:
+            return servers
     return limit
+
+
+def window_s(load_s: float, slo: Slo | None) -> float:
+    """Seconds over which the rate that sizes a model is counted: a part of what a load takes, and what may wait twice.
+
+    What is over before a new replica could answer is no reason to start one, and what the goal lets wait is none.
+    """
+    return max(WINDOW_LOADS * load_s, WINDOW_GOALS * slo.latency_s if slo is not None else 0.0)
 
 
 def rate_of(demand: Demand, load_s: float) -> float:
@@ -182,7 +202,7 @@ def rate_of(demand: Demand, load_s: float) -> float:
     The burst rate as far as it rests on enough arrivals, the stable rate for the rest; never less than the stable rate
     times load_s / ``SLOW_LOAD_S``, so that models that load quickly follow a lull and slow ones do not.
     """
-    believed = min(1.0, demand.burst_per_s * BURST_S / FEW_ARRIVALS)
+    believed = min(1.0, demand.burst_per_s * demand.window_s / FEW_ARRIVALS)
     usual = min(demand.burst_per_s, demand.stable_per_s)
     follow = usual + believed * (demand.burst_per_s - usual)
     return max(follow, min(1.0, load_s / SLOW_LOAD_S) * demand.stable_per_s)
@@ -226,14 +246,15 @@ def expected_attainment(capacity: Capacity, replicas: int, rate_per_s: float) ->
     return max(0.0, served * (1.0 - late_share(capacity, replicas, rate_per_s)))
 
 
-def _waiting(blocked: float, servers: int, offered: float) -> float:
-    """Erlang C from Erlang B."""
-    return servers * blocked / (servers - offered * (1.0 - blocked))
-
-
-def _decay(capacity: Capacity, servers: int, rate_per_s: float) -> float:
-    free_per_s = max(servers * capacity.per_s - rate_per_s, 0.0)
-    return math.exp(-free_per_s * max(capacity.slack_s, 0.0) * 2 / (1.0 + capacity.spread2))
+def _refused(capacity: Capacity, servers: int, *, offered: float, blocked: float) -> float:
+    """``late_share`` from Erlang's loss."""
+    steady = 2.0 / (1.0 + capacity.spread2)
+    waits = servers * capacity.per_s * max(capacity.slack_s, 0.0) * steady
+    spare = 1.0 - offered / servers
+    tail = math.exp(min(_MOST_EXPONENT, -spare * waits))
+    full = waits if abs(spare) < 1e-9 else (1.0 - tail) / spare
+    odds = blocked / max(1.0 - blocked, 1e-300)
+    return odds * tail / (1.0 + odds * (full / steady + tail))
 
 
 def _by_envelope(capacity: Capacity, demand: Demand, lead_s: float) -> int:
@@ -267,6 +288,8 @@ def _by_backlog(
         return 0
     served = capacity.per_s * sum(max(0.0, lead_s - ready_s) for ready_s in supply_in_s)
     waiting = demand.queued + rate * lead_s - served
+    # What waits for longer than the goal allows is refused, or late whatever is done: it needs no replica any more
+    waiting = min(waiting, max(demand.queued, len(supply_in_s) * capacity.per_s * max(capacity.slack_s, 0.0)))
     if waiting <= 0:
         return 0
     drain_s = max(capacity.slo.latency_s if capacity.slo is not None else TICK_S, lead_s / 2)

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from sizewise.core import holding
 from sizewise.core.budget import mapped_bytes
 from sizewise.core.fleet import FleetView, ModelView, Reason, Refused, ReplicaState, ReplicaView
+from sizewise.core.holding import Hold, hold_s, learned
 from sizewise.core.observations import distrust
 from sizewise.core.reasons import because
 from sizewise.core.sizing import TAIL_SHARE, Capacity, Need, capacity_of, need_of, replicas_for
 from sizewise.core.tiers import hold_limit_s
-from sizewise.core.warmth import break_even_s, hold_s
+from sizewise.core.warmth import break_even_s, reload_s
 from sizewise.core.warmth_policies import NO_USES, OURS, Uses, Warm, from_state, policy_of, to_state, used
 
 SUPPLY = frozenset({ReplicaState.STARTING, ReplicaState.LOADING, ReplicaState.READY})
@@ -40,6 +42,8 @@ class Plan:
     sized: Need | None = None
     floor: int = 0
     peaks: Peaks = ()
+    hold: Hold = field(default_factory=Hold)
+    """How many loads a lower need must last, as learned so far."""
     start: int = 0
     start_version: str = ""
     machines: tuple[str, ...] = ()
@@ -113,7 +117,7 @@ def stopping_order(replicas: Iterable[ReplicaView]) -> list[ReplicaView]:
 
 def state_of(plan: Plan) -> Mapping[str, object]:
     """What the next decision must be handed back."""
-    state: dict[str, object] = {"peaks": [list(p) for p in plan.peaks]}
+    state: dict[str, object] = {"peaks": [list(p) for p in plan.peaks], "hold": holding.to_state(plan.hold)}
     if plan.uses is not None and math.isfinite(plan.uses.last_s):
         state["uses"] = to_state(plan.uses)
     if plan.yields_until_s is not None:
@@ -182,7 +186,10 @@ def _wanted(model: ModelView, sized: Need) -> tuple[int, Reason]:
 def _hold(plan: Plan, view: FleetView) -> None:
     """Scale-in waits: the highest need of the last hold stays, as far as its replicas exist."""
     now_s = view.now_s
-    wait_s = hold_s(plan.load_s)
+    plan.hold = learned(
+        holding.from_state(plan.model.state), plan.model.demand, slo=plan.model.slo, load_s=plan.load_s, now_s=now_s
+    )
+    wait_s = hold_s(plan.load_s, plan.hold.loads)
     known = _peaks_in(plan.model.state)
     if known is None or any(at_s > now_s for at_s, _ in known):
         # The first decision on what runs already, after a restart say: what it needed before is not known
@@ -197,7 +204,9 @@ def _hold(plan: Plan, view: FleetView) -> None:
     if held > plan.target:
         since_s = max(t for t, n in recent if n >= held)
         plan.target = held
-        plan.reason = because("hold", need=plan.need, left_s=since_s + wait_s - now_s, hold_s=wait_s)
+        plan.reason = because(
+            "hold", need=plan.need, left_s=since_s + wait_s - now_s, hold_s=wait_s, loads=plan.hold.loads
+        )
 
 
 def _foresee(plan: Plan, capacity: Capacity, *, most: int) -> None:
@@ -249,7 +258,9 @@ def _keep_warm(plan: Plan, view: FleetView) -> None:
         "warm" if warm else "released",
         idle_s=idle_s,
         release_s=limit_s,
-        break_even_s=break_even_s(load_s=item.load_s, held_bytes=held, machine_bytes=item.machine_bytes),
+        break_even_s=break_even_s(
+            reload_s(item.load_s, slo=item.slo, gap_s=demand.gap_s), held_bytes=held, machine_bytes=item.machine_bytes
+        ),
         load_s=item.load_s,
         held_bytes=held,
     )
@@ -263,6 +274,7 @@ def warm_of(plan: Plan, view: FleetView, *, held_bytes: int, idle_s: float) -> W
         load_s=plan.model.profile.reload_s,
         held_bytes=held_bytes,
         machine_bytes=view.machine.memory_bytes,
+        slo=plan.model.slo,
         uses=plan.uses or NO_USES,
     )
 

@@ -12,7 +12,7 @@ from sizewise.core.budget import mapped_bytes, profile_of
 from sizewise.core.fleet import FleetView, ModelDecision, ModelView, Reason, ReplicaState
 from sizewise.core.observations import distrust
 from sizewise.core.reasons import because
-from sizewise.core.warmth import MAX_HOLD_S, WAIT_PRICE, hazard_per_s, noticed_s
+from sizewise.core.warmth import WAIT_PRICE, hazard_per_s, noticed_s
 from sizewise.core.warmth_policies import OURS
 
 LEAST_SHARE = 0.005
@@ -53,7 +53,7 @@ def hold_limit_s(model: ModelView, machine_bytes: int) -> float:
         return 0.0
     gain_s = noticed_s(profile.reload_s) - noticed_s(profile.load.total_s)
     share = max(LEAST_SHARE, size / max(machine_bytes, 1))
-    limit_s = min(MAX_HOLD_S, WAIT_PRICE * gain_s / share)
+    limit_s = WAIT_PRICE * gain_s / share
     return limit_s if limit_s >= LEAST_HOLD_S else 0.0
 
 

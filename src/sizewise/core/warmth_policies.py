@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from sizewise.core.fleet import Demand
+from sizewise.core.slo import Slo
 from sizewise.core.warmth import release_s, value_per_byte
 
 OURS = "ours"
@@ -57,6 +58,7 @@ class Warm:
     load_s: float
     held_bytes: int
     machine_bytes: int
+    slo: Slo | None = None
     uses: Uses = NO_USES
 
 
@@ -123,7 +125,7 @@ class Ours(_Base):
     """Idle for less, nothing goes by time."""
 
     def score(self, warm: Warm) -> float:
-        return value_per_byte(warm.demand, load_s=warm.load_s, held_bytes=warm.held_bytes)
+        return value_per_byte(warm.demand, load_s=warm.load_s, held_bytes=warm.held_bytes, slo=warm.slo)
 
     def release_s(self, warm: Warm) -> float:
         limit_s = release_s(
@@ -131,6 +133,7 @@ class Ours(_Base):
             held_bytes=warm.held_bytes,
             machine_bytes=warm.machine_bytes,
             gap_s=warm.demand.gap_s,
+            slo=warm.slo,
         )
         return max(self.least_s, limit_s)
 

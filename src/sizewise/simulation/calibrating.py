@@ -94,7 +94,10 @@ def joint_for(policy: PolicyChoice, models: list[SimModel], scenario: Scenario) 
 def targets(name: str, model: SimModel) -> Mapping[str, float]:
     """What a careful user would set for this model: load at which a replica of a small pool still meets its SLO."""
     capacity = capacity_of(model.profile, model.slo)
-    rate_per_s = sustainable_per_s(capacity, POOL) / POOL if model.slo else UTILIZATION * capacity.per_s
+    # Measured utilization ends at 1, and rules tolerate a tenth: a target near 1 would never scale anything out
+    rate_per_s = UTILIZATION * capacity.per_s
+    if model.slo:
+        rate_per_s = min(rate_per_s, sustainable_per_s(capacity, POOL) / POOL)
     share = max(0.05, rate_per_s / capacity.per_s)
     concurrency = share * capacity.batch
     found: dict[str, dict[str, float]] = {

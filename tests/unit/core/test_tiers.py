@@ -97,7 +97,7 @@ def test_nothing_is_let_go_when_the_clock_makes_no_sense() -> None:
         pytest.param(0.3, GIB, 0.0, id="not noticed from disk either"),
         pytest.param(1.0, GIB, 345.6, id="240 x 0.36 / (1/4)"),
         pytest.param(1.0, 2 * GIB, 172.8, id="twice the bytes, half the time"),
-        pytest.param(30.0, 64 * MIB, 3600.0, id="never more than an hour"),
+        pytest.param(30.0, 64 * MIB, 448593.92, id="slow and small: for days"),
         pytest.param(0.45, GIB, 0.0, id="gone again before it is of use"),
     ],
 )

@@ -5,17 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sizewise.core.fleet import Demand
+from sizewise.core.holding import MIN_HOLD_S
+from sizewise.core.slo import Slo
 from sizewise.core.units import GIB, KIB, MIB
 from sizewise.core.warmth import (
-    MAX_HOLD_S,
-    MIN_HOLD_S,
+    LATE_S,
     break_even_s,
     has_traffic,
     hazard_per_s,
-    hold_s,
     release_s,
+    reload_s,
     value_per_byte,
 )
+
+SLO = Slo(quantile=0.99, latency_s=0.6)
 
 
 @pytest.mark.parametrize(
@@ -33,25 +36,25 @@ def test_release(load_s: float, held: int, machine: int, least_s: float, most_s:
     assert least_s <= release_s(load_s=load_s, held_bytes=held, machine_bytes=machine) <= most_s
 
 
-@given(st.floats(0, 100), st.floats(0, 100), st.integers(0, 8 * GIB))
-def test_slower_loads_are_held_longer(a: float, b: float, held: int) -> None:
-    low, high = min(a, b), max(a, b)
-    assert hold_s(low) <= hold_s(high)
-    assert break_even_s(load_s=low, held_bytes=held, machine_bytes=4 * GIB) <= break_even_s(
-        load_s=high, held_bytes=held, machine_bytes=4 * GIB
-    )
+@given(st.floats(0, 100), st.floats(0, 100), st.sampled_from([None, SLO]), st.floats(0.1, math.inf))
+def test_slower_loads_cost_more(a: float, b: float, slo: Slo | None, gap_s: float) -> None:
+    assert reload_s(min(a, b), slo=slo, gap_s=gap_s) <= reload_s(max(a, b), slo=slo, gap_s=gap_s)
+
+
+def test_with_a_goal_late_requests_count_and_not_how_late_they_are() -> None:
+    rarely = [reload_s(load_s, slo=SLO) for load_s in (60.0, 600.0)]
+    assert rarely == [pytest.approx(LATE_S, rel=0.03)] * 2
+    # A request every two seconds: 1 + 30 of them, and 1 + 300
+    assert reload_s(60.0, slo=SLO, gap_s=2.0) == pytest.approx(31 * LATE_S, rel=0.03)
+    assert reload_s(600.0, slo=SLO, gap_s=2.0) == pytest.approx(301 * LATE_S, rel=0.03)
+    assert reload_s(0.5, slo=SLO) == 0.0, "within the goal"
 
 
 @given(st.floats(0, 100), st.integers(0, 8 * GIB), st.integers(0, 8 * GIB))
 def test_larger_models_are_held_shorter_at_the_same_load_time(load_s: float, a: int, b: int) -> None:
-    small = break_even_s(load_s=load_s, held_bytes=min(a, b), machine_bytes=4 * GIB)
-    large = break_even_s(load_s=load_s, held_bytes=max(a, b), machine_bytes=4 * GIB)
-    assert MAX_HOLD_S >= small >= large >= 0
-
-
-def test_hold_has_a_floor_and_a_ceiling() -> None:
-    assert hold_s(0.0) == MIN_HOLD_S
-    assert hold_s(1e9) == MAX_HOLD_S
+    small = break_even_s(reload_s(load_s), held_bytes=min(a, b), machine_bytes=4 * GIB)
+    large = break_even_s(reload_s(load_s), held_bytes=max(a, b), machine_bytes=4 * GIB)
+    assert small >= large >= 0
 
 
 def test_a_habit_keeps_even_a_small_model() -> None:
