@@ -107,13 +107,37 @@ def xgboost_model(folder: Path) -> Path:
     return path
 
 
+def lightgbm_model(folder: Path) -> Path:
+    import lightgbm
+
+    random = np.random.default_rng(7)
+    x = random.standard_normal((200, 8))
+    options = {"objective": "regression", "num_leaves": 7, "verbose": -1, "seed": 7, "num_threads": 1}
+    path = folder / "leaves.txt"
+    lightgbm.train(options, lightgbm.Dataset(x, x[:, 0]), 20).save_model(path)
+    return path
+
+
+def torch_model(folder: Path) -> Path:
+    import torch
+
+    path = folder / "net.pt2"
+    layers = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4)).eval()
+    shapes = ({0: torch.export.Dim.DYNAMIC},)
+    torch.export.save(torch.export.export(layers, (torch.zeros(2, 8),), dynamic_shapes=shapes), path)
+    return path
+
+
 def python_model(folder: Path, load: str) -> Path:
     path = folder / "model.py"
     path.write_text(f"import os, signal, time\n\ndef load():\n    {load}\n{TENSORS}")
     return path
 
 
-@pytest.mark.parametrize("make", [onnx_model, sklearn_model, xgboost_model])
+@pytest.mark.parametrize(
+    "make",
+    [onnx_model, sklearn_model, xgboost_model, lightgbm_model, pytest.param(torch_model, marks=pytest.mark.heavy)],
+)
 def test_a_real_model_is_measured(make: Callable[[Path], Path], tmp_path: Path, run: Run) -> None:
     ran = run("profile", str(make(tmp_path)), "--slo-p95-ms", "50", "-o", "json")
     assert (ran.code, ran.err) == (0, "")

@@ -43,13 +43,20 @@ async def test_one_that_outgrows_its_peak_is_ended_and_its_need_recorded(system:
     decisions = system.explain("grows")["decisions"]
     assert any("half more than its measured peak" in effect for each in decisions for effect in each["effect"])
     needs = [each["inputs"]["replica_bytes"] for each in decisions]
-    assert needs[0] > profiled + (300 << 20) > needs[-1]
-    # What is known to be needed is granted from now on
-    again = replicas(system.status(), "grows")
-    assert system.ask("grows", [101.0, 0.0, 0.0, 0.0]).status_code == 200
-    await system.until(lambda seen: named(seen, "grows")["memory_bytes"] > 300 << 20)
-    assert replicas(system.status(), "grows") == again
+    assert needs[0] > 1.5 * profiled > needs[-1]
+    # What is known to be needed is granted from now on. Where it was ended half grown, only half is known yet
+    assert await grows_in_peace(system) or await grows_in_peace(system)
     assert "half more than its measured peak" in system.ok("explain", "grows", "-n", "50").out
+
+
+async def grows_in_peace(system: System) -> bool:
+    """Whether the same replica is still there once it holds all that it asks for."""
+    before = replicas((await system.until(ready("grows"))), "grows")
+    assert system.ask("grows", [101.0, 0.0, 0.0, 0.0]).status_code == 200
+    grown = await system.until(
+        lambda seen: (named(seen, "grows")["memory_bytes"] > 300 << 20) or replicas(seen, "grows") != before
+    )
+    return replicas(grown, "grows") == before
 
 
 @pytest.mark.parametrize(
