@@ -331,13 +331,16 @@ def test_a_folder_is_a_spec(system: System) -> None:
     assert started["models"] == sorted(each["name"] for each in system.status()["models"])
 
 
-async def test_logs_and_down_by_address(system: System) -> None:
+async def test_logs_profile_and_down_by_address(system: System) -> None:
     system.up()
     url = system.status()["admin_url"]
     mine = system.ok("logs", "keeper", "-n", "3")
     assert mine.out
     assert system.ok("logs", "keeper", "-n", "3", "--url", url).out.splitlines()[0] == mine.out.splitlines()[0]
     assert "give --state-dir instead" in system.run("logs", "-f", "--url", url).line
+    queued = system.ok("profile", "m", "--running", "--url", url, "-o", "json").json
+    assert queued == {"models": [{"name": "m", "state": "queued"}]}
+    assert "'x' not found" in system.run("profile", "x", "--running").line
     assert "needs the admin token" in system.run("down", "--url", url, state=False).line
     assert system.ok("down", "--url", url, "-o", "json").json == {"url": url, "state": "stopping"}
     await seen_soon(lambda: system.living() == [], 20)

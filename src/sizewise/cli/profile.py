@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sizewise.cli.app import app
-from sizewise.cli.options import Output, OutputOption, cache_dir
+from sizewise.cli.options import DEFAULT_STATE_DIR, Output, OutputOption, UrlOption, cache_dir, connected
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +30,10 @@ TimeOption = Annotated[float, typer.Option("--time-limit", min=1, help="Seconds 
 MemoryOption = Annotated[
     str | None, typer.Option("--memory-limit", help="What a model may take, such as 2GiB; all that is free if absent.")
 ]
+RunningOption = Annotated[
+    bool,
+    typer.Option("--running", help="PATHS are names of deployed models: a system measures them again once it is idle."),
+]
 
 
 @app.command()
@@ -42,8 +46,13 @@ def profile(
     time_limit: TimeOption = 300.0,
     memory_limit: MemoryOption = None,
     state_dir: StoreOption = None,
+    running: RunningOption = False,
+    url: UrlOption = None,
 ) -> None:
     """Show what models weigh: size, memory, load time and latency against batch, estimated and measured."""
+    if running:
+        _queue([str(name) for name in paths], state_dir or DEFAULT_STATE_DIR, url, output=output)
+        return
     from sizewise import api
     from sizewise.cli.printing import console, print_json
     from sizewise.cli.show_profile import profile_json, profile_view, profiles_view
@@ -67,6 +76,18 @@ def profile(
         screen = console()
         screen.print(profiles_view(reports, width=screen.width))
     raise typer.Exit(code)
+
+
+def _queue(names: Sequence[str], state_dir: Path, url: str | None, *, output: Output) -> None:
+    from sizewise.cli.printing import print_json
+
+    with connected(state_dir, url) as client:
+        answers = [client.profile(name) for name in names]
+    if output is Output.json:
+        print_json({"models": answers})
+    else:
+        for answer in answers:
+            typer.echo(f"{answer['name']}: {answer['state']}")
 
 
 def _size(text: str) -> int:
