@@ -122,8 +122,9 @@ def _packed(scenario: Scenario, own: Outcome) -> float | None:
     (pool,) = scenario.capacity.machines
     counts = counted(workload, [MINUTE_S] * len(models), from_s=scenario.counted_from_s)
     needed = np.array([list(_needed(model, row)) for model, row in zip(models, counts, strict=True)])
-    sizes = [(float(model.profile.memory.replica_bytes),) for model in models]
-    machines = machines_bound(needed, sizes, machine=(float(pool.memory_bytes),))
+    memories = [model.profile.memory for model in models]
+    sizes = [(float(memory.replica_bytes), float(memory.device_bytes)) for memory in memories]
+    machines = machines_bound(needed, sizes, machine=(float(pool.memory_bytes), float(pool.device_bytes)))
     return float(np.maximum(machines, pool.least).sum()) * MINUTE_S * pool.price_usd_per_h / 3600
 
 
