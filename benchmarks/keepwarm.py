@@ -96,7 +96,7 @@ class Memory:
         self.clock = 0.0
         self.cold_s = 0.0
         self.cold_starts = 0
-        self._ordered = not isinstance(self.policy, Ours)
+        self.ordered = not isinstance(self.policy, Ours)
         """Whether scores differ by the same at all times: then each is looked at when a model is used, and no more."""
         self._scores: list[tuple[float, int, float]] = []
         self._ends: list[tuple[float, int]] = []
@@ -117,7 +117,7 @@ class Memory:
             model.uses = used(model.uses, now_s)
             credit = self.policy.credit(model.seen(now_s, self.room), self.clock)
             model.uses = replace(model.uses, credit=credit)
-        if self._ordered:
+        if self.ordered:
             heapq.heappush(self._scores, (self.policy.score(model.seen(DAY_S, self.room)), who, now_s))
         limit_s = self.policy.release_s(model.seen(now_s, self.room))
         if limit_s < math.inf:
@@ -133,7 +133,7 @@ class Memory:
     def _make_room(self, size: int, now_s: float) -> None:
         if self.bytes + size <= self.room:
             return
-        if self._ordered:
+        if self.ordered:
             victims = self._oldest()
         else:
             seen = ((self.policy.score(self.models[who].seen(now_s, self.room)), who) for who in self.held)
