@@ -276,7 +276,7 @@ class Controller:
                         log.warning("model %s: a request that killed two replicas: %s", event.model, event.detail)
                     if event.kind is EventKind.COLD:
                         self.waker.ask(event.model)
-                    else:
+                    elif self.waker.concerns(event):
                         self.poke()
             await self._parts.clock.sleep(RECONNECT_S)
 
