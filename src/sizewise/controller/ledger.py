@@ -25,6 +25,8 @@ from sizewise.protocols.serde import from_jsonable, to_jsonable
 METRIC_LAG_S = 1.0
 """Counters are this old at worst when a decision looks at them."""
 _NO_FORECAST = ForecastState()
+UNSEEN = LiveEstimate()
+"""Live figures of what never ran: most models of a long catalogue."""
 
 RECENT_S = 60.0
 """Window of the attainment and the 95th percentile that ``status`` shows."""
@@ -104,7 +106,7 @@ class Ledger:
         return replace(seen, forecast_per_s=expected, forecast_lead_s=track.forecast.lead_s) if expected else seen
 
     def live(self, model: str, version: str) -> LiveEstimate:
-        return self.of(model).live.get(version, LiveEstimate())
+        return self.of(model).live.get(version, UNSEEN)
 
     def absorb(self, snapshot: Snapshot, records: Iterable[ModelRecord], *, outlook: Outlook) -> None:
         """Add what is new."""
@@ -167,7 +169,7 @@ def _foresee(track: Track, record: ModelRecord, outlook: Outlook) -> None:
         return
     profile = outlook.profiles[record.serving.hash]
     load_s = profile.load.total_s
-    live = track.live.get(record.serving.version, LiveEstimate())
+    live = track.live.get(record.serving.version, UNSEEN)
     lead_s = estimates.slow_load_s(load_s, live, last.at_s) + TICK_S + METRIC_LAG_S
     if lead_s < forecast.LEAST_LEAD_S:
         track.forecast = _NO_FORECAST

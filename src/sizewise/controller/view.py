@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sizewise.controller.charges import overhead_bytes
-from sizewise.controller.ledger import Ledger
+from sizewise.controller.ledger import UNSEEN, Ledger
 from sizewise.controller.records import ModelRecord, VersionRecord
 from sizewise.core import estimates
 from sizewise.core.backoff import raised
@@ -94,10 +94,12 @@ def _model_view(snapshot: Snapshot, record: ModelRecord, around: Surroundings, *
 
 
 def _effective(model: str, version: VersionRecord, around: Surroundings, *, now_s: float) -> ModelProfile:
-    live = around.ledger.live(model, version.version)
-    profile = estimates.effective(around.profiles[version.hash], live, now_s)
+    known, live = around.profiles[version.hash], around.ledger.live(model, version.version)
+    if live is UNSEEN and model not in around.memory_floor_bytes:
+        return known
+    profile = estimates.effective(known, live, now_s)
     memory = raised(profile.memory, around.memory_floor_bytes.get(model, 0))
-    memory = _possible(memory, around.profiles[version.hash].memory, around.room_bytes)
+    memory = _possible(memory, known.memory, around.room_bytes)
     # The same object for the same figures: what is worked out of a profile is kept with it
     return profile if memory is profile.memory else replace(profile, memory=memory)
 
