@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import json
+import math
 import os
 import platform
 import re
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,11 @@ def save(name: str, rows: list[dict[str, Any]], *, note: str, figures: dict[str,
     missed = [line for figure, value in figures.items() if (line := over_budget(name, figure, value))]
     if missed:
         sys.exit("\n".join(missed))
+
+
+def margin95(values: Sequence[float]) -> float:
+    """Half of the 95 % interval of their mean, by the normal distribution; 0 for a single one."""
+    return 1.96 * statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
 
 def beside_aim(name: str, figure: str, value: float) -> str:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.common import save
+from benchmarks.common import margin95, save
 from sizewise.core.demand import DemandState, Reading, update
 from sizewise.core.fleet import Demand
 from sizewise.core.returns import Gaps
@@ -225,9 +225,8 @@ def _row(
     row: dict[str, object] = {"popularity": popularity, "memory_gb": round(room / 1e9)}
     for policy in policies:
         ratios = [run[popularity, room, policy] / run[popularity, room, "bound"] for run in runs]
-        margin = 1.96 * statistics.stdev(ratios) / math.sqrt(len(ratios)) if len(ratios) > 1 else 0.0
         row[policy] = round(statistics.mean(ratios), 3)
-        row[f"{policy}_ci95"] = round(margin, 3)
+        row[f"{policy}_ci95"] = round(margin95(ratios), 3)
     return row
 
 

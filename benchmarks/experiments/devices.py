@@ -10,14 +10,14 @@ python -m benchmarks.experiments.devices [--models 100] [--hours 2] [--seeds 1,2
 """
 
 import argparse
-import math
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import numpy as np
 
+from benchmarks.common import margin95
 from benchmarks.experiments.cases import HOUR_S, WARM_UP_S, model_like, names_of, scenario_of
 from benchmarks.experiments.report import save
 from benchmarks.experiments.runs import Task, run_all
@@ -150,11 +150,7 @@ def summary(rows: Sequence[dict[str, Any]], rules: Sequence[str]) -> dict[str, A
     over = {"bound": [row[OURS] / row["bound"] for row in rows]}
     if rivals:
         over["best_rival"] = [row[OURS] / min(row[rule] for rule in rivals) for row in rows]
-    return {name: {"mean": round(mean(ratios), 3), "ci95": round(_margin(ratios), 3)} for name, ratios in over.items()}
-
-
-def _margin(ratios: Sequence[float]) -> float:
-    return 1.96 * stdev(ratios) / math.sqrt(len(ratios)) if len(ratios) > 1 else 0.0
+    return {name: {"mean": round(mean(ratios), 3), "ci95": round(margin95(ratios), 3)} for name, ratios in over.items()}
 
 
 if __name__ == "__main__":
