@@ -4,7 +4,7 @@ Parts are bytes or views of the model's own arrays, to be written one after the 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -13,7 +13,7 @@ from sizewise.protocols.frames import Encoding
 from sizewise.protocols.oip.arrays import DATATYPES, DTYPES, Array, cast
 from sizewise.protocols.oip.errors import RequestError
 from sizewise.protocols.oip.request import InferRequest, Signature
-from sizewise.protocols.oip.values import BINARY_ONLY, LENGTH_BYTES
+from sizewise.protocols.oip.values import BINARY_ONLY, LENGTH_BYTES, MAX_HEADS
 
 UNREPRESENTABLE = 422
 """Status where an answer exists that the form asked for cannot carry."""
@@ -30,32 +30,40 @@ class Answer(NamedTuple):
     json_bytes: int = 0
 
 
+class Kind(NamedTuple):
+    """What outputs of one name, datatype and trailing dimensions share over all calls."""
+
+    datatype: str
+    heads: dict[int, bytes]
+    """By number of rows."""
+
+
 class Output:
     """One output of one call, cut into the rows of each request."""
 
     __slots__ = ("_heads", "_texts", "array", "datatype", "name")
 
-    def __init__(self, name: str, array: Array, signature: Signature) -> None:
+    def __init__(self, name: str, array: Array, kind: Kind) -> None:
         self.name = name
-        self.datatype = datatype_of(name, array, signature)
-        self.array = np.ascontiguousarray(array) if array.ndim else array
+        self.datatype, self._heads = kind
+        self.array = array if array.flags.c_contiguous else np.ascontiguousarray(array)
         if self.datatype != "BYTES" and not self.array.dtype.isnative:
             self.array = self.array.astype(DTYPES[self.datatype])
-        self._heads: dict[int, bytes] = {}
         self._texts: list[bytes] | None = None
 
     def head(self, rows: slice) -> bytes:
         """The JSON of this output up to its data or parameters."""
-        count = -1 if rows == WHOLE else rows.stop - rows.start
+        shape = self.array.shape
+        count = (shape[0] if shape else -1) if rows == WHOLE else rows.stop - rows.start
         text = self._heads.get(count)
         if text is None:
-            shape = self.array.shape if count < 0 else (count, *self.array.shape[1:])
             text = b'{"name":%b,"datatype":"%b","shape":%b,' % (
                 orjson.dumps(self.name),
                 self.datatype.encode(),
-                orjson.dumps(shape),
+                orjson.dumps((count, *shape[1:]) if shape else ()),
             )
-            self._heads[count] = text
+            if len(self._heads) < MAX_HEADS:
+                self._heads[count] = text
         return text
 
     def split_rows(self) -> None:
@@ -134,11 +142,21 @@ class Encoder:
 
     def __init__(self, model: str, version: str, signature: Signature) -> None:
         self._signature = signature
+        self._kinds: dict[tuple[str, np.dtype[Any], int, tuple[int, ...]], Kind] = {}
         self._prefix = b'{"model_name":%b,"model_version":%b' % (orjson.dumps(model), orjson.dumps(version))
 
     def outputs(self, arrays: Mapping[str, Array]) -> list[Output]:
         """What one call gave, ready to be cut into answers."""
-        return [Output(name, array, self._signature) for name, array in arrays.items()]
+        return [Output(name, array, self._kind(name, array)) for name, array in arrays.items()]
+
+    def _kind(self, name: str, array: Array) -> Kind:
+        key = (name, array.dtype, array.ndim, array.shape[1:])
+        kind = self._kinds.get(key)
+        if kind is None:
+            kind = Kind(datatype_of(name, array, self._signature), {})
+            if len(self._kinds) < MAX_HEADS:
+                self._kinds[key] = kind
+        return kind
 
     def answer(self, request: InferRequest, outputs: Sequence[Output], rows: slice) -> Answer:
         """Raises RequestError when the form asked for cannot carry the values."""
