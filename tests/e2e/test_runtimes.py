@@ -1,5 +1,7 @@
 """Answers of a replica equal the framework's own, bit for bit, called with the same batch."""
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -259,3 +261,11 @@ def test_a_small_onnx_model_takes_no_arena_and_no_thread_of_its_own(
     session = open_session(tmp_path / "m.onnx", options)
     assert psutil.Process().num_threads() == before
     del session
+
+
+def test_onnx_runtime_reports_to_nobody(tmp_path: Path) -> None:
+    """It begins to by writing down who it is, where it finds a temporary or a home folder."""
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    code = "from sizewise.runtimes import onnx_model; onnx_model._ort()"
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=100)
+    assert list(tmp_path.iterdir()) == []

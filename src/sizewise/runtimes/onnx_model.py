@@ -1,6 +1,7 @@
 """ONNX models by ONNX Runtime, on the CPU."""
 
 import ctypes
+import os
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,8 @@ def _bits(value: Any) -> Array:
 
 
 def _ort() -> Any:
+    # Its builds for Linux report to their maker from the moment they are loaded, and write down who they are
+    os.putenv("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:
