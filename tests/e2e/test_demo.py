@@ -1,9 +1,11 @@
 """The demonstration on its small models: what its report says is what gateway and controller counted."""
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -16,12 +18,13 @@ from sizewise import api
 from sizewise.cli.demo import weigh
 from sizewise.controller.report import ModelState
 from sizewise.core.profiles import ModelProfile
+from sizewise.demo.load import Call, Outcome, replay
 from sizewise.demo.models import MODELS, DemoModel, build_all
 from sizewise.demo.report import Report
 from sizewise.demo.run import Run, write_report, write_spec
 from sizewise.demo.show import STYLES, live_view, plain_line, report_view
 from sizewise.demo.timeline import Moment, Timeline
-from sizewise.demo.traffic import arrivals
+from sizewise.demo.traffic import Arrival, arrivals
 
 SMALL = tuple(model for model in MODELS if model.name in {"digits", "iris", "outliers", "lookup", "legacy"})
 WEIGHED = frozenset({"digits", "iris"})
@@ -142,3 +145,25 @@ def test_a_model_that_takes_too_long_to_weigh_ends_nothing(tmp_path: Path, capfd
     said = capfd.readouterr().err.splitlines()
     assert any("--time-limit" in line for line in said)
     assert said[-1] == "not every model could be measured (see above): those go on with their estimates"
+
+
+def test_a_backlog_is_worked_off_in_time_that_grows_with_its_length_only() -> None:
+    calls = {"digits": [Call("/v2/models/digits/infer", b"{}")]}
+    late = [Arrival(at_s=0.0, model="digits") for _ in range(3000)]
+    outcomes: list[Outcome] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"{}"):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async def run() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            await replay(late, calls, url=f"http://127.0.0.1:{port}", done=outcomes.append)
+
+    used_s = time.process_time()
+    asyncio.run(run())
+    assert [outcome.status for outcome in outcomes] == [200] * len(late)
+    assert time.process_time() - used_s < 5

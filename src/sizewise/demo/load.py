@@ -2,17 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import httpx
 import orjson
 
 from sizewise.demo.models import ATLAS_WIDTH, DemoModel, dataset
 from sizewise.demo.traffic import Arrival
+from sizewise.loadgen.pool import Pool
+from sizewise.loadgen.request import Body, target_of
 
 VARIANTS = 32
 """Bodies made ahead for each model, so that making them costs nothing during the run."""
+CONNECTIONS = 48
+"""Open at once for each model, at most; all models together stay below the 1024 descriptors of a usual shell."""
+TIMEOUT_S = 90.0
 
 DATA = {
     "digits": ("digits", "x", "FP32"),
@@ -74,25 +79,55 @@ def _call(model: DemoModel, rng: random.Random) -> Call:
 async def replay(
     arrivals: list[Arrival], calls: dict[str, list[Call]], *, url: str, done: Callable[[Outcome], None]
 ) -> None:
-    """Send ``arrivals`` at their times; ``done`` is called with each outcome. Ends when all are answered."""
-    limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
-    clock = asyncio.get_running_loop().time
+    """Send ``arrivals`` at their times; ``done`` is called with each outcome. Ends when all are answered.
+
+    On a machine too busy for that, requests leave late and their wait counts as latency.
+    """
+    clock = time.monotonic
     started_s = clock()
-    async with httpx.AsyncClient(base_url=url, limits=limits, timeout=90.0) as client, asyncio.TaskGroup() as group:
-        for i, arrival in enumerate(arrivals):
-            delay_s = started_s + arrival.at_s - clock()
-            if delay_s > 0:
-                await asyncio.sleep(delay_s)
-            choices = calls[arrival.model]
-            group.create_task(_send(client, arrival, choices[i % len(choices)], done=done))
-
-
-async def _send(client: httpx.AsyncClient, arrival: Arrival, call: Call, *, done: Callable[[Outcome], None]) -> None:
-    clock = asyncio.get_running_loop().time
-    sent_s = clock()
+    pools = {name: _pool(name, calls[name], url=url, done=done, started_s=started_s) for name in calls}
+    sweeping = asyncio.create_task(_sweep(tuple(pools.values())))
     try:
-        response = await client.post(call.path, content=call.body, headers={"content-type": "application/json"})
-        status = response.status_code
-    except httpx.HTTPError:
-        status = 0
-    done(Outcome(model=arrival.model, at_s=arrival.at_s, latency_s=clock() - sent_s, status=status))
+        for arrival in arrivals:
+            await asyncio.sleep(max(started_s + arrival.at_s - clock(), 0))
+            pools[arrival.model].submit(started_s + arrival.at_s)
+        for pool in pools.values():
+            await pool.finish()
+    finally:
+        sweeping.cancel()
+        await asyncio.gather(*(pool.close() for pool in pools.values()))
+
+
+def _pool(name: str, calls: list[Call], *, url: str, done: Callable[[Outcome], None], started_s: float) -> Pool:
+    bodies = [Body(content=call.body, headers={"content-type": "application/json"}) for call in calls]
+    target = target_of(url + calls[0].path, bodies)
+    account = _Outcomes(name, started_s, done)
+    return Pool(target, account, connections=CONNECTIONS, timeout_s=TIMEOUT_S)
+
+
+async def _sweep(pools: Sequence[Pool]) -> None:
+    while True:
+        await asyncio.sleep(1)
+        for pool in pools:
+            pool.sweep()
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcomes:
+    """What became of one model's requests, told as outcomes."""
+
+    model: str
+    started_s: float
+    done: Callable[[Outcome], None]
+
+    def submitted(self, due_s: float) -> None:
+        """Counted when it ends."""
+
+    def answered(self, status: int, *, due_s: float, sent_s: float, now_s: float) -> None:
+        del sent_s  # whoever waits counts from when it was due
+        at_s = due_s - self.started_s
+        self.done(Outcome(model=self.model, at_s=at_s, latency_s=now_s - due_s, status=status))
+
+    def failed(self, reason: str, due_s: float) -> None:
+        del reason
+        self.answered(0, due_s=due_s, sent_s=due_s, now_s=time.monotonic())

@@ -4,20 +4,30 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from sizewise.loadgen.connection import Connection
 from sizewise.loadgen.request import Target
-from sizewise.loadgen.tally import Tally
 
 AGAIN_S = 0.02
 """Pause after a connection that failed: a server that refuses is not asked ten thousand times a second."""
 NO_ANSWER = "no answer in time"
 
 
+class Account(Protocol):
+    """Who is told what became of each request; ``due_s`` names the moment it should have left."""
+
+    def submitted(self, due_s: float) -> None: ...
+
+    def answered(self, status: int, *, due_s: float, sent_s: float, now_s: float) -> None: ...
+
+    def failed(self, reason: str, due_s: float) -> None: ...
+
+
 class Pool:
     """``after(due_s)`` is called when a request has ended, however it did."""
 
-    def __init__(self, target: Target, tally: Tally, *, connections: int, timeout_s: float) -> None:
+    def __init__(self, target: Target, tally: Account, *, connections: int, timeout_s: float) -> None:
         self._target, self._tally = target, tally
         self._most, self._timeout_s = connections, timeout_s
         self._next = target.source()
