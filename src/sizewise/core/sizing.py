@@ -31,8 +31,9 @@ TICK_S = 1.0
 WINDOW_LOADS, WINDOW_GOALS = 0.3, 2.0
 """Of the rate that a model is sized for; within the windows of ``Demand``."""
 
-FEW_ARRIVALS = 6.0
-"""Arrivals in the burst window at which its rate is believed fully; one request alone is not a rate."""
+LEAST_CHANCE, MOST_CHANCE = 0.5, 1.5
+"""Standard deviations of a count (its square root, for arrivals by chance) that are not believed to be a burst: the
+least for models that load at once, where a start for nothing is soon over, the most from ``SLOW_LOAD_S`` on."""
 
 SLOW_LOAD_S = 10.0
 """Load time from which the stable rate counts fully: what comes back slowly is not given up for a lull."""
@@ -133,7 +134,7 @@ def late_share(capacity: Capacity, replicas: int, rate_per_s: float) -> float:
     M/M/c whose customers leave after a wait of d: with B Erlang's loss, q = B / (1 - B), rho = lambda / (c mu) and
     r = exp(-(c mu - lambda) d), q r / (1 + q (1 - r) / (1 - rho) + q r). It holds for any load, overload included,
     where the unlimited queue of Erlang C has no answer. Service that varies otherwise than exponentially counts in the
-    exponent, 2 / (Ca^2 + Cs^2), as in heavy traffic. Source: Barrer 1957, Operations Research 5(5).
+    exponent (``_decay``). Source: Barrer 1957, Operations Research 5(5).
 
     >>> one = Capacity(1, 1.0, 1.0, 1.0, 1.0, None, 2.0)
     >>> r = math.exp(-0.5 * 2.0)
@@ -199,13 +200,12 @@ def window_s(load_s: float, slo: Slo | None) -> float:
 def rate_of(demand: Demand, load_s: float) -> float:
     """Requests per second to be ready for, now.
 
-    The burst rate as far as it rests on enough arrivals, the stable rate for the rest; never less than the stable rate
-    times load_s / ``SLOW_LOAD_S``, so that models that load quickly follow a lull and slow ones do not.
+    What of the burst rate is more than chance, the stable rate where that is lower than the burst rate, and never less
+    than the stable rate times load_s / ``SLOW_LOAD_S``: models that load quickly follow a lull, and slow ones do not.
     """
-    believed = min(1.0, demand.burst_per_s * demand.window_s / FEW_ARRIVALS)
+    burst = _beyond_chance(demand.burst_per_s * demand.window_s, load_s) / demand.window_s
     usual = min(demand.burst_per_s, demand.stable_per_s)
-    follow = usual + believed * (demand.burst_per_s - usual)
-    return max(follow, min(1.0, load_s / SLOW_LOAD_S) * demand.stable_per_s)
+    return max(burst, usual, min(1.0, load_s / SLOW_LOAD_S) * demand.stable_per_s)
 
 
 def need_of(
@@ -248,13 +248,51 @@ def expected_attainment(capacity: Capacity, replicas: int, rate_per_s: float) ->
 
 def _refused(capacity: Capacity, servers: int, *, offered: float, blocked: float) -> float:
     """``late_share`` from Erlang's loss."""
-    steady = 2.0 / (1.0 + capacity.spread2)
-    waits = servers * capacity.per_s * max(capacity.slack_s, 0.0) * steady
-    spare = 1.0 - offered / servers
-    tail = math.exp(min(_MOST_EXPONENT, -spare * waits))
-    full = waits if abs(spare) < 1e-9 else (1.0 - tail) / spare
+    waits = servers * capacity.per_s * max(capacity.slack_s, 0.0)
+    decay = _decay(offered / servers, capacity.spread2)
+    tail = math.exp(min(_MOST_EXPONENT, -decay * waits))
+    full = waits if abs(decay) < 1e-9 else (1.0 - tail) / decay
     odds = blocked / max(1.0 - blocked, 1e-300)
-    return odds * tail / (1.0 + odds * (full / steady + tail))
+    return odds * tail / (1.0 + odds * (full + tail))
+
+
+def _decay(utilization: float, spread2: float) -> float:
+    """How quickly the tail of the wait falls, in units of the servers' joint rate.
+
+    1 - rho for exponential service, the root of rho (e^x - 1) = x for constant service (Tijms 1994), and between the
+    two in proportion, so that heavy traffic has its 2 (1 - rho) / (1 + Cs^2). Overloaded it is negative.
+    """
+    spare = 1.0 - utilization
+    if spare <= 0 or spread2 >= 1:
+        return spare * 2.0 / (1.0 + spread2)
+    exponential = 2.0 * spread2 / (1.0 + spread2)
+    return exponential * spare + (1.0 - exponential) * _constant_decay(utilization)
+
+
+def _constant_decay(utilization: float) -> float:
+    place = utilization * (len(_DECAYS) - 1)
+    below = min(int(place), len(_DECAYS) - 2)
+    return _DECAYS[below] + (place - below) * (_DECAYS[below + 1] - _DECAYS[below])
+
+
+def _root(utilization: float) -> float:
+    low, high = 0.0, 60.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if utilization * math.expm1(middle) < middle:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+_DECAYS = tuple(_root(max(i / 128, 1e-3)) for i in range(129))
+"""By utilization, from 0 to 1."""
+
+
+def _beyond_chance(arrivals: float, load_s: float) -> float:
+    chance = LEAST_CHANCE + (MOST_CHANCE - LEAST_CHANCE) * min(1.0, load_s / SLOW_LOAD_S)
+    return max(0.0, arrivals - chance * math.sqrt(arrivals))
 
 
 def _by_envelope(capacity: Capacity, demand: Demand, lead_s: float) -> int:
@@ -268,9 +306,9 @@ def _by_envelope(capacity: Capacity, demand: Demand, lead_s: float) -> int:
         if window_s > lead_s:
             part = (lead_s - before[0]) / (window_s - before[0])
             partial = before[1] + part * (arrivals - before[1])
-            most = max(most, partial / (lead_s + d_s))
+            most = max(most, _beyond_chance(partial, lead_s) / (lead_s + d_s))
             break
-        most = max(most, arrivals / (window_s + d_s))
+        most = max(most, _beyond_chance(arrivals, lead_s) / (window_s + d_s))
         before = (window_s, arrivals)
     return math.ceil(most / capacity.per_s - 1e-9)
 

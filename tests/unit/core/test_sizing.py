@@ -1,6 +1,8 @@
+import heapq
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,9 +10,11 @@ from hypothesis import strategies as st
 from sizewise.core.fleet import Demand
 from sizewise.core.profiles import BatchPoint, LatencyCurve
 from sizewise.core.sizing import (
+    Capacity,
     capacity_of,
     erlang_c,
     expected_attainment,
+    late_share,
     need_of,
     rate_of,
     replicas_for,
@@ -150,6 +154,40 @@ def test_sustainable_is_where_the_next_replica_becomes_needed(slo: Slo | None) -
     capacity = capacity_of(profile(), slo)
     edge = sustainable_per_s(capacity, 2)
     assert replicas_for(capacity, edge * 0.999) <= 2 < replicas_for(capacity, edge * 1.01)
+
+
+def refused_in_simulation(servers: int, offered: float, *, patience: float, cv: float) -> float:
+    """Services of mean 1, Poisson arrivals, one queue; who would wait longer than their patience leaves at once."""
+    rng, count = np.random.default_rng(servers), 60_000
+    arrivals = np.cumsum(rng.exponential(1 / offered, count))
+    sigma = math.sqrt(math.log1p(cv * cv))
+    services = np.exp(rng.normal(-sigma * sigma / 2, sigma, count))
+    free, refused = [0.0] * servers, 0
+    for arrived, service in zip(arrivals, services, strict=True):
+        start = max(arrived, free[0])
+        if start - arrived > patience:
+            refused += 1
+        else:
+            heapq.heapreplace(free, start + service)
+    return refused / count
+
+
+@pytest.mark.parametrize(
+    ("servers", "utilization", "patience", "cv"),
+    [
+        pytest.param(1, 0.4, 2.0, 0.0, id="one that is half idle, constant"),
+        pytest.param(1, 0.5, 3.0, 1.0, id="one, exponential spread"),
+        pytest.param(3, 0.8, 2.0, 0.6, id="three"),
+        pytest.param(10, 0.9, 1.0, 0.3, id="ten, nearly full"),
+        pytest.param(4, 1.3, 2.0, 1.0, id="overloaded"),
+    ],
+)
+def test_late_share_is_what_a_queue_refuses(servers: int, utilization: float, patience: float, cv: float) -> None:
+    capacity = Capacity(1, 1.0, 1.0, 1.0, cv * cv, None, patience)
+    found = late_share(capacity, servers, utilization * servers)
+    assert found == pytest.approx(
+        refused_in_simulation(servers, utilization * servers, patience=patience, cv=cv), rel=0.35
+    )
 
 
 @given(st.floats(0.1, 1000), st.integers(1, 20))
