@@ -346,7 +346,7 @@ async def test_logs_profile_and_down_by_address(system: System) -> None:
     await seen_soon(lambda: system.living() == [], 20)
 
 
-def test_a_server_is_deployed_by_its_command_line(system: System) -> None:
+async def test_a_server_is_deployed_by_its_command_line(system: System) -> None:
     system.up()
     tiny = shlex.join([sys.executable, str(TINY), "{port}"])
     refused = system.run("deploy", "tiny", "--command", tiny)
@@ -355,7 +355,9 @@ def test_a_server_is_deployed_by_its_command_line(system: System) -> None:
         assert system.run("deploy", "tiny", *wrong, "--allow-code").code == 2
     system.ok("deploy", "tiny", "--command", tiny, "--ready-path", "/up", "--max-replicas", "1", "--allow-code")
     answer = httpx.get(f"{system.status()['data_url']}/models/tiny/anything", timeout=30, trust_env=False)
-    (process,) = [each for each in system.status()["processes"] if each["model"] == "tiny"]
+    # What status says may be a moment old
+    seen = await system.until(lambda status: any(each["model"] == "tiny" for each in status["processes"]))
+    (process,) = [each for each in seen["processes"] if each["model"] == "tiny"]
     assert (process["role"], answer.json()) == ("command", {"pid": process["pid"]})
     assert psutil.Process(process["pid"]).cwd() == str(system.folder), "where it was typed"
 
