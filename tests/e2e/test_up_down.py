@@ -354,7 +354,8 @@ async def test_a_server_is_deployed_by_its_command_line(system: System) -> None:
     for wrong in ((), ("m.onnx", "--command", tiny)):
         assert system.run("deploy", "tiny", *wrong, "--allow-code").code == 2
     system.ok("deploy", "tiny", "--command", tiny, "--ready-path", "/up", "--max-replicas", "1", "--allow-code")
-    answer = httpx.get(f"{system.status()['data_url']}/models/tiny/anything", timeout=30, trust_env=False)
+    url = f"{system.status()['data_url']}/models/tiny/anything"
+    answer = await asyncio.to_thread(httpx.get, url, timeout=30, trust_env=False)
     # What status says may be a moment old
     seen = await system.until(lambda status: any(each["model"] == "tiny" for each in status["processes"]))
     (process,) = [each for each in seen["processes"] if each["model"] == "tiny"]

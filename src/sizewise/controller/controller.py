@@ -50,8 +50,9 @@ RECONNECT_S = 1.0
 RESTS = 3.0
 """After a step the controller sees to nothing but models that wake for this many times as long as the step took."""
 EFFECT_S, RETRY_S = 5.0, 0.1
-FRESH_S = 0.25
-"""Who asks for the status right after a request wants to see it counted."""
+FRESH_S = 0.05
+LOOK_S = 0.5
+"""Whoever asks for figures gets none that are older than this, unless a look takes longer than that."""
 
 
 class Controller:
@@ -159,11 +160,11 @@ class Controller:
         return actions
 
     async def refresh(self) -> None:
-        """Have figures that are at most ``FRESH_S`` old, as far as that does not take long."""
+        """Have figures that are at most ``FRESH_S`` old, as far as that takes no longer than ``LOOK_S``."""
         if self._parts.clock.now_s() - self.snapshot.at_s > FRESH_S:
             stepping = asyncio.ensure_future(self.step())
             stepping.add_done_callback(_read_outcome)
-            await asyncio.wait((stepping,), timeout=FRESH_S)
+            await asyncio.wait((stepping,), timeout=LOOK_S)
 
     async def take_effect(self, within_s: float = EFFECT_S) -> None:
         """Have clients find every model that is deployed, as far as that does not take long."""
