@@ -24,7 +24,9 @@ def deploy(
     command: Annotated[
         str | None, typer.Option(help="A server of yours instead, with {port} where its port belongs; code.")
     ] = None,
-    ready_path: Annotated[str | None, typer.Option(help="It is ready once GET of this path answers below 500.")] = None,
+    ready_path: Annotated[
+        str | None, typer.Option(help="It is ready once GET of this path answers 200 to 399.")
+    ] = None,
     slo_p50_ms: Goal = None,
     slo_p90_ms: Goal = None,
     slo_p95_ms: Goal = None,

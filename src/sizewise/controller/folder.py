@@ -15,13 +15,17 @@ def folder_spec(folder: Path) -> Spec:
     """Models that can be served, by their file names without suffix, or with it where two would be called the same.
 
     Files that are no model, side files of a model and models that can only be weighed are left out. A folder inside
-    counts as one model where it holds one. Raises UsageError when there is none.
+    counts as one model where it holds one. Raises UsageError when there is none, or when two would share a name.
     """
     files = _models(folder)
     if not files:
         raise UsageError(f"{folder}: no file in it is a model that can be served: give a spec, or another folder")
     stems = [_name(path.stem) for path in files]
     names = [stem if stems.count(stem) == 1 else _name(path.name) for stem, path in zip(stems, files, strict=True)]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            two = f"{files[names.index(name)].name} and {files[i].name}"
+            raise UsageError(f"{folder}: {two} would both be called {name!r}: rename one, or give a spec")
     models = (ModelSpec(name=name, uri=str(path)) for name, path in zip(names, files, strict=True))
     return Spec(models=tuple(sorted(models, key=lambda model: model.name)), source=str(folder))
 

@@ -13,6 +13,8 @@ HEADER_MAX_BYTES = 64 * 1024**2
 _TREE_HEAD_BYTES = 64
 _MAX_FEATURES = 2**31
 _END = b"end of trees"
+_SETTINGS, _SETTINGS_END = b"\nparameters:", b"\nend of parameters"
+_TAIL_MAX_BYTES = 64 * 1024**2
 
 # Numbers that LightGBM keeps for a tree: of each leaf, and of each inner node
 _PER_LEAF = {"FP64": 2, "INT32": 2}
@@ -31,7 +33,8 @@ def read_lightgbm(source: Source) -> Found:
     per_iteration = as_count(lines.get("num_tree_per_iteration", "1"), "num_tree_per_iteration", most=_MAX_FEATURES)
     objective = lines.get("objective", "")
     width = max(classes, per_iteration)
-    weights = _trees(source, lines.get("tree_sizes"), end)
+    weights, trees_end = _trees(source, lines.get("tree_sizes"), end)
+    _check_settings(source, trees_end)
     return Found(
         format="lightgbm",
         platform="lightgbm_text",
@@ -59,8 +62,8 @@ def _header(source: Source) -> tuple[dict[str, str], int]:
     return {key: value.strip() for key, value in lines.items()}, found.end()
 
 
-def _trees(source: Source, sizes: str | None, start: int) -> Weights:
-    """Leaves and nodes of every tree, from the first bytes of each."""
+def _trees(source: Source, sizes: str | None, start: int) -> tuple[Weights, int]:
+    """Leaves and nodes of every tree, from the first bytes of each; and where the last one ends."""
     if sizes is None:
         raise FormatError("has no tree_sizes", "save it again with LightGBM 2.1 or later")
     weights, at = Weights(), start
@@ -74,7 +77,14 @@ def _trees(source: Source, sizes: str | None, start: int) -> Weights:
         at += size
     if source.read(at, len(_END)) != _END:
         raise FormatError(f"is damaged: its trees do not end at byte {at}", "copy it again, whole")
-    return weights
+    return weights, at
+
+
+def _check_settings(source: Source, start: int) -> None:
+    """Settings follow the trees, or nothing does. LightGBM reads beyond the end of those that are cut off."""
+    tail = source.read(start, min(source.size - start, _TAIL_MAX_BYTES)).replace(b"\r\n", b"\n")
+    if len(tail) < _TAIL_MAX_BYTES and _SETTINGS in tail and _SETTINGS_END not in tail:
+        raise FormatError("is cut off: its parameters do not end", "copy it again, whole")
 
 
 def _add_tree(leaves: int, weights: Weights, size: int) -> None:

@@ -44,7 +44,7 @@ def body_too_large(connection: Connection, x: Exchange, size: int) -> None:
     limit = format_bytes(connection.limits.body_bytes)
     # Of a chunked body only the beginning is known
     shown = f"the body of {format_bytes(size)}" if x.facts.content_length is not None else "the body"
-    connection.fail_now(413, f"{shown} is over the limit of {limit}: send less, or raise it on the server")
+    connection.fail_now(413, f"{shown} is over the limit of {limit}: send less at once")
     raise Stop
 
 

@@ -42,7 +42,10 @@ class DeployBody(BaseModel):
             if path is not None and not Path(path).is_absolute():
                 raise UsageError(f"{key} {path!r} is relative: give an absolute path")
         given = self.model_dump(exclude_none=True, exclude={"name", "allow_code", "proof"})
-        text = orjson.dumps({"models": {self.name: _plain(given)}}).decode()
+        try:
+            text = orjson.dumps({"models": {self.name: _plain(given)}}).decode()
+        except TypeError as error:  # a number of more than 64 bits, half a surrogate pair
+            raise UsageError(f"{self.name}: has a value that no spec can hold: {error}") from error
         try:
             (model,) = parse_spec(text, file="request", base=Path("/")).models
         except SpecError as error:  # there is no file, and so no line, that the caller knows of

@@ -10,6 +10,7 @@ import xgboost
 
 from sizewise.formats import inspect
 from sizewise.formats.xgboost_file import JSON_MAX_BYTES
+from sizewise.protocols.errors import ModelFileError
 from tests.unit.formats.conftest import CLASSES, FEATURES
 
 OBJECTIVES = [
@@ -88,3 +89,13 @@ def test_lightgbm(tmp_path: Path, table: np.ndarray, labels: np.ndarray, options
     leaves = sum(tree["num_leaves"] for tree in booster.dump_model()["tree_info"])
     trees = booster.num_trees()
     assert facts.parameters == leaves * 4 + (leaves - trees) * 11
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_lightgbm_with_its_settings_cut_off_is_refused(tmp_path: Path, lightgbm_bytes: bytes, share: float) -> None:
+    start = lightgbm_bytes.index(b"\nparameters:") + len(b"\nparameters:")
+    end = lightgbm_bytes.index(b"\nend of parameters")
+    path = tmp_path / "m.txt"
+    path.write_bytes(lightgbm_bytes[: start + int((end - start) * share)])
+    with pytest.raises(ModelFileError, match="parameters do not end"):
+        inspect(path)
