@@ -1,5 +1,6 @@
 """``sizewise profile`` on real models, and on those that hang, grow, die or lie; never a child is left over."""
 
+import contextlib
 import json
 import os
 import signal
@@ -197,6 +198,15 @@ def test_a_model_that_misbehaves_is_ended_and_named(
     assert "model.py" in ran.err
     assert said in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_what_a_model_started_in_a_session_of_its_own_ends_with_it(tmp_path: Path, run: Run) -> None:
+    note = tmp_path / "pid"
+    start = "__import__('subprocess').Popen(['sleep', '600'], start_new_session=True).pid"
+    path = python_model(tmp_path, f"open({str(note)!r}, 'w').write(str({start})); time.sleep(600)")
+    assert run("profile", str(path), "--time-limit", "2").code == 1
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(note.read_text())).wait(timeout=10)
 
 
 @pytest.mark.parametrize(

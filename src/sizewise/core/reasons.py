@@ -100,7 +100,8 @@ def render(reason: Reason) -> str:
     'min_replicas is 2'
     """
     shown = _Shown({name: _format(name, value) for name, value in reason.numbers.items()})
-    never = reason.code in NEVER and math.inf in reason.numbers.values()
+    # As text, once it has been kept: JSON has no infinity
+    never = reason.code in NEVER and not {math.inf, "ever"}.isdisjoint(reason.numbers.values())
     sentence = NEVER[reason.code] if never else SENTENCES.get(reason.code)
     if sentence is None:
         return " ".join([reason.code, *(f"{name}={value}" for name, value in shown.items())])

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import psutil
 
 from sizewise.protocols.errors import DoesNotFitError, ModelFileError, RuntimeMissingError
 from sizewise.system.memory import rss_anon_bytes
@@ -71,11 +72,21 @@ def run_child(child: Child, job: Message, on_message: Callable[[Message], None])
             if status != 0:
                 raise watch.died(status, _tail(complaints))
         finally:
+            below = _below(process.pid)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            for each in below:  # what a model started in a session of its own is in no group of ours
+                with contextlib.suppress(psutil.Error):
+                    each.kill()
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+
+
+def _below(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).children(recursive=True)
+    return []
 
 
 class _Watch:

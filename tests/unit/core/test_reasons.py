@@ -43,6 +43,7 @@ def test_sentences_are_short_single_and_without_period() -> None:
             id="bytes",
         ),
         pytest.param(because("idle", idle_s=math.inf), "no demand: no request since the start", id="never"),
+        pytest.param(because("idle", idle_s="ever"), "no demand: no request since the start", id="never, kept"),
         pytest.param(because("absurd", figure="rate", value=math.nan), "rate is nan", id="not a number"),
         pytest.param(because("min"), "min_replicas is ?", id="a number is missing"),
         pytest.param(Reason(code="of_the_future", numbers={"x_s": 1.0}), "of_the_future x_s=1.0 s", id="unknown code"),
