@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sizewise.cli.app import app
-from sizewise.cli.options import DEFAULT_STATE_DIR, StateDirOption, UrlOption
+from sizewise.cli.options import DEFAULT_STATE_DIR, StateDirOption, UrlOption, finite
 
 if TYPE_CHECKING:
     from sizewise.api import BenchReport
@@ -50,7 +50,9 @@ UniformOption = Annotated[bool, typer.Option("--uniform", help="Equal gaps rathe
 SeedOption = Annotated[int, typer.Option(help="Of arrivals and bodies.")]
 WarmupOption = Annotated[float, typer.Option(min=0, max=3600, help="Time under load before counting begins.")]
 TimeoutOption = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds after which a request has failed.")]
-SloOption = Annotated[float | None, typer.Option("--slo-p95-ms", min=0.1, help="Latency goal; the model's if absent.")]
+SloOption = Annotated[
+    float | None, typer.Option("--slo-p95-ms", callback=finite, min=0.1, help="Latency goal; the model's if absent.")
+]
 OutputOption = Annotated[
     Output, typer.Option("--output", "-o", help="How to print the result; html is one page with pictures.")
 ]

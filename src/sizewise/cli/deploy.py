@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sizewise.cli.app import app
-from sizewise.cli.options import DEFAULT_STATE_DIR, Output, OutputOption, StateDirOption, UrlOption, connected
+from sizewise.cli.options import DEFAULT_STATE_DIR, Output, OutputOption, StateDirOption, UrlOption, connected, finite
 from sizewise.protocols.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NameArgument = Annotated[str, typer.Argument(help="What clients call the model.")]
-Goal = Annotated[float | None, typer.Option(help="Latency goal in milliseconds; give one of the four.")]
+Goal = Annotated[
+    float | None, typer.Option(callback=finite, help="Latency goal in milliseconds; give one of the four.")
+]
 
 
 @app.command()
@@ -34,9 +36,13 @@ def deploy(
     min_replicas: Annotated[int | None, typer.Option(help="0 lets the model sleep.")] = None,
     max_replicas: Annotated[int | None, typer.Option(help="Never more copies than this.")] = None,
     priority: Annotated[int | None, typer.Option(help="The higher one is served first when room is short.")] = None,
-    timeout_s: Annotated[float | None, typer.Option(help="Deadline of a request that names none.")] = None,
+    timeout_s: Annotated[
+        float | None, typer.Option(callback=finite, help="Deadline of a request that names none.")
+    ] = None,
     max_queue: Annotated[int | None, typer.Option(help="Requests that may wait.")] = None,
-    hold_s: Annotated[float | None, typer.Option(help="How long a request waits for a sleeping model.")] = None,
+    hold_s: Annotated[
+        float | None, typer.Option(callback=finite, help="How long a request waits for a sleeping model.")
+    ] = None,
     isolation: Annotated[str | None, typer.Option(help="auto; process: never shared; inline: in the gateway.")] = None,
     allow_code: Annotated[bool, typer.Option("--allow-code", help="The model is code: run it with my rights.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when this version serves.")] = False,

@@ -5,12 +5,14 @@ from typing import Annotated
 import typer
 
 from sizewise.cli.app import app
-from sizewise.cli.options import DEFAULT_STATE_DIR, Output, OutputOption, StateDirOption, UrlOption, connected
+from sizewise.cli.options import DEFAULT_STATE_DIR, Output, OutputOption, StateDirOption, UrlOption, connected, finite
 
 
 @app.command()
 def down(
-    drain_s: Annotated[float, typer.Option(min=0, help="Seconds that requests in flight have; 0 ends at once.")] = 30.0,
+    drain_s: Annotated[
+        float, typer.Option(callback=finite, min=0, help="Seconds that requests in flight have; 0 ends at once.")
+    ] = 30.0,
     output: OutputOption = Output.table,
     state_dir: StateDirOption = DEFAULT_STATE_DIR,
     url: UrlOption = None,

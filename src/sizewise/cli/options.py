@@ -1,5 +1,6 @@
 """Options that several commands share, and the environment variables that stand in for them."""
 
+import math
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +31,13 @@ UrlOption = Annotated[
     ),
 ]
 DEFAULT_STATE_DIR = Path(".sizewise")
+
+
+def finite(value: float | None) -> float | None:
+    """For numbers without an upper limit: JSON, which some are sent in, has neither NaN nor infinity."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no finite number")
+    return value
 
 
 def connected(state_dir: Path, url: str | None) -> "Client":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sizewise.cli.app import app
-from sizewise.cli.options import DEFAULT_STATE_DIR, Output, OutputOption, UrlOption, cache_dir, connected
+from sizewise.cli.options import DEFAULT_STATE_DIR, Output, OutputOption, UrlOption, cache_dir, connected, finite
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 PathsArgument = Annotated[list[Path], typer.Argument(help="Model files or folders.")]
 SloOption = Annotated[
-    float | None, typer.Option("--slo-p95-ms", min=0.1, help="Latency goal that best batch and requests/s are for.")
+    float | None,
+    typer.Option("--slo-p95-ms", callback=finite, min=0.1, help="Latency goal that best batch and requests/s are for."),
 ]
 MeasureOption = Annotated[
     bool, typer.Option("--measure/--no-measure", help="Load and run it in a child process, or only read the file.")
@@ -26,7 +27,7 @@ StoreOption = Annotated[
     Path | None,
     typer.Option("--state-dir", envvar="SIZEWISE_STATE_DIR", help="Keep the result there rather than in your cache."),
 ]
-TimeOption = Annotated[float, typer.Option("--time-limit", min=1, help="Seconds one model may take.")]
+TimeOption = Annotated[float, typer.Option("--time-limit", callback=finite, min=1, help="Seconds one model may take.")]
 MemoryOption = Annotated[
     str | None, typer.Option("--memory-limit", help="What a model may take, such as 2GiB; all that is free if absent.")
 ]

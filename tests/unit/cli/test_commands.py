@@ -17,6 +17,7 @@ from sizewise.cli.show_explain import explain_view, figure_text
 from sizewise.cli.show_status import COLUMNS, status_view
 from sizewise.cli.show_up import difference_lines
 from sizewise.core.units import MIB
+from tests.repo.pins import cli_options
 
 RUNNER = CliRunner()
 
@@ -57,6 +58,14 @@ def test_failures_are_one_line_on_stderr(words: list[str], code: int, said: str)
     assert result.stderr.startswith("sizewise: ")
     assert result.stderr.count("\n") == 1
     assert result.exit_code == code
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize(("command", "option"), [line.split()[1:3] for line in cli_options() if " float " in line])
+def test_what_is_no_finite_number_is_refused(command: str, option: str, value: str) -> None:
+    result = RUNNER.invoke(app, [command, option, value])
+    assert result.exit_code == 2
+    assert re.fullmatch(rf"sizewise: Invalid value for '{option}': .*\n", result.stderr), result.stderr
 
 
 @pytest.mark.parametrize("words", [["--debug", "status"], ["status", "--debug"]])
