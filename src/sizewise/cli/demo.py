@@ -38,7 +38,7 @@ def demo(
     from sizewise import api
     from sizewise.demo.models import MODELS
     from sizewise.demo.run import Run, write_report, write_spec
-    from sizewise.demo.show import report_view
+    from sizewise.demo.show import many_lost, report_view
     from sizewise.protocols.serde import to_jsonable
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,6 +68,8 @@ def demo(
         out = console()
         out.print(report_view(report, run.timeline, width=out.width))
         out.print(_next(folder, state, keep=keep), highlight=False)
+    if lost := many_lost(report):
+        message(f"{lost}: sizewise logs --state-dir {shlex.quote(str(state))}")
 
 
 async def _watched(run: "Run", client: "Client") -> "Answer":

@@ -49,6 +49,10 @@ class Outcome:
     latency_s: float
     status: int
 
+    @property
+    def answered(self) -> bool:
+        return self.status == 200
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

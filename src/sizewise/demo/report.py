@@ -102,7 +102,7 @@ def _model_report(run: "Run", model: DemoModel, status: Mapping[str, Any]) -> Mo
     expected_bytes: int = status["replica_memory_bytes"]
     replica_bytes = profile.memory.replica_bytes + profile.memory.mapped_bytes if profile else expected_bytes
     slo_s = model.slo_p95_ms / 1000
-    answered = [o for o in outcomes if o.status == 200]
+    answered = [o for o in outcomes if o.answered]
     shed = sum(o.status in SHED_STATUSES for o in outcomes)
     in_slo = sum(o.latency_s <= slo_s for o in answered)
     latencies = sorted(o.latency_s for o in answered)

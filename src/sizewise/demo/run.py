@@ -18,7 +18,7 @@ from sizewise.demo.load import Outcome, calls_of, replay
 from sizewise.demo.models import MODELS, SEED, DemoModel
 from sizewise.demo.report import Report, make_report
 from sizewise.demo.timeline import Moment, Timeline
-from sizewise.demo.traffic import Arrival, arrivals
+from sizewise.demo.traffic import arrivals
 from sizewise.protocols.errors import UnavailableError
 
 MEMORY = "1600MiB"
@@ -50,7 +50,7 @@ class Run:
         plan = arrivals(self.seconds, self.seed, {model.name for model in self.models})
         first = await asyncio.to_thread(client.status)
         url, started_s = first["data_url"], time.monotonic()
-        watcher = asyncio.create_task(self._watch(client, watch, plan))
+        watcher = asyncio.create_task(self._watch(client, watch, len(plan)))
         try:
             await replay(plan, calls_of(self.models, self.seed), url=url, done=self.outcomes.append)
         finally:
@@ -60,22 +60,22 @@ class Run:
         self.lasted_s = time.monotonic() - started_s
         return last
 
-    async def _watch(self, client: api.Client, watch: Watch, plan: list[Arrival]) -> None:
+    async def _watch(self, client: api.Client, watch: Watch, total: int) -> None:
         started_s = time.monotonic()
         while True:
             # Silent for seconds on a busy machine: the next look shows what this one would have
             with contextlib.suppress(UnavailableError):
                 status = await asyncio.to_thread(client.status)
-                watch(self._moment(status, time.monotonic() - started_s, plan))
+                watch(self._moment(status, time.monotonic() - started_s, total))
             await asyncio.sleep(SAMPLE_S)
 
-    def _moment(self, status: dict[str, Any], at_s: float, plan: list[Arrival]) -> Moment:
+    def _moment(self, status: dict[str, Any], at_s: float, total: int) -> Moment:
         for model in status["models"]:
             counts = model["replicas"]
             self.timeline.add(at_s, model["name"], ready=counts["ready"], loading=counts["loading"])
-        sent = sum(arrival.at_s <= at_s for arrival in plan)
+        answered = sum(outcome.answered for outcome in self.outcomes)
         return Moment(
-            status=status, timeline=self.timeline, at_s=at_s, seconds=self.seconds, sent=sent, total=len(plan)
+            status=status, timeline=self.timeline, at_s=at_s, seconds=self.seconds, answered=answered, total=total
         )
 
     def report(self, status: dict[str, Any]) -> Report:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 TIMELINE_WIDTH = 40
+LOST_SHARE = 0.01
+"""A larger share of requests without an answer is said apart: it is no picture of how Sizewise serves."""
 STYLES = {"ready": "green", "loading": "yellow", "warm": "cyan", "cold": "blue", "failed": "bold red"}
 
 
@@ -55,7 +57,7 @@ def live_view(moment: Moment) -> "RenderableType":
     machine = status["machine"]
     used, budget = machine["memory_used_bytes"], machine["memory_bytes"]
     footer = Text(
-        f"{moment.at_s:5.0f} of {seconds:.0f} s   {moment.sent} of {moment.total} requests sent   "
+        f"{moment.at_s:5.0f} of {seconds:.0f} s   {moment.answered} of {moment.total} requests answered   "
         f"memory {format_bytes(used)} of {format_bytes(budget)}",
         style="dim",
     )
@@ -71,7 +73,7 @@ def plain_line(moment: Moment) -> str:
     ]
     machine = status["machine"]
     return (
-        f"{moment.at_s:4.0f}/{moment.seconds:.0f} s  {moment.sent}/{moment.total} requests  "
+        f"{moment.at_s:4.0f}/{moment.seconds:.0f} s  {moment.answered}/{moment.total} requests answered  "
         f"memory {format_bytes(machine['memory_used_bytes'])} of {format_bytes(machine['memory_bytes'])}  "
         f"ready: {' '.join(ready) or 'none'}"
     )
@@ -130,6 +132,17 @@ def summary(report: Report) -> list[str]:
             f"included, was {format_bytes(report.memory_budget_bytes)}."
         ),
     ]
+
+
+def many_lost(report: Report) -> str | None:
+    """When more than ``LOST_SHARE`` of the requests have no answer: how many, and what to look at."""
+    lost = report.failed + report.shed
+    if lost <= LOST_SHARE * report.requests:
+        return None
+    return (
+        f"{lost} of {report.requests} requests were not answered ({report.failed} failed, {report.shed} refused): "
+        "this machine was probably too busy: end what else runs and try again, or see which models and why"
+    )
 
 
 def _by_weight(models: Sequence[ModelReport]) -> list[ModelReport]:

@@ -42,7 +42,7 @@ class Moment:
     timeline: Timeline
     at_s: float
     seconds: float
-    sent: int
+    answered: int
     total: int
 
 
