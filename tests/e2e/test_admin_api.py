@@ -245,7 +245,12 @@ async def test_nobody_else_deploys(world: World, client: httpx.AsyncClient, head
         pytest.param(b"[]", 400, "body", id="not an object"),
         pytest.param(b'{"name": "a"}', 400, "neither uri nor command", id="nothing to deploy"),
         pytest.param(b'{"name": "a", "uri": "m.onnx"}', 400, "absolute", id="relative path"),
-        pytest.param(b'{"name": "a", "uri": "/nowhere/m.onnx"}', 400, "does not exist", id="absent file"),
+        pytest.param(
+            b'{"name": "a", "uri": "/nowhere/m.onnx"}',
+            400,
+            "/nowhere/m.onnx does not exist: give the path",
+            id="absent file",
+        ),
         pytest.param(b'{"name": "a", "uri": "/m", "max_queue": 99999999999999999999}', 400, "64-bit", id="huge number"),
         pytest.param(b'{"name": "a", "uri": "/m", "slo": {"p95_ms": 1e300}}', 400, "64-bit", id="huge goal"),
         pytest.param(b'{"name": "a", "uri": "/\\ud800"}', 400, "surrogates", id="half a character"),
@@ -264,6 +269,16 @@ async def test_bad_bodies_get_one_line(
     assert says in answer.json()["error"]
     assert "\n" not in answer.json()["error"]
     assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("kind", [{}, {"Content-Type": "application/x-www-form-urlencoded"}])
+@pytest.mark.parametrize("body", [b'{"name": "a", "uri": "/m.onnx"}', b""])
+async def test_a_body_that_is_not_called_json_is_told_how(
+    client: httpx.AsyncClient, kind: dict[str, str], body: bytes
+) -> None:
+    answer = await client.post("/api/v1/models", content=body, headers=kind)
+    assert answer.status_code == 400
+    assert answer.json()["error"].endswith("send a JSON object with the header Content-Type: application/json")
 
 
 async def test_a_body_without_a_length_is_bounded_too(client: httpx.AsyncClient) -> None:

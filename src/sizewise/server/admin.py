@@ -170,11 +170,14 @@ async def _sizewise_error(_: Request, error: Exception) -> Response:
     return response
 
 
-async def _validation_error(_: Request, error: Exception) -> Response:
+async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
-    return _error(400, f"{place}: {first['msg']}")
+    hint = ""
+    if place == "body" and "json" not in request.headers.get("content-type", ""):
+        hint = ": send a JSON object with the header Content-Type: application/json"
+    return _error(400, f"{place}: {first['msg']}{hint}")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
