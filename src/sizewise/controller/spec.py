@@ -175,10 +175,16 @@ def _uri(value: Value, base: Path, *, check_files: bool) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"", "file"} or parts.netloc not in {"", "localhost"}:
         raise value.fail(f"{text} is in a store that is not supported", "give the path of a file or folder")
-    path = (base / (unquote(parts.path) if parts.scheme else text)).absolute()
+    named = unquote(parts.path) if parts.scheme else text
+    path = (base / named).absolute()
     if check_files and not path.exists():
-        raise value.fail(f"{text} does not exist", f"relative paths start from {base}")
+        raise value.fail(f"{text} does not exist", _start(named, base) or "give the path of a file or folder")
     return str(path)
+
+
+def _start(text: str, base: Path) -> str:
+    """Where a path that was not found was looked for; nothing of one that says so itself."""
+    return "" if Path(text).is_absolute() else f"relative paths start from {base}"
 
 
 def _command(keys: dict[str, Value], base: Path) -> CommandSpec:
@@ -270,5 +276,5 @@ def _file(value: Value, base: Path, *, check_files: bool) -> str:
     text = value.text("give a file")
     path = (base / text).absolute()
     if check_files and not path.is_file():
-        raise value.fail(f"{text} is no file", f"relative paths start from {base}")
+        raise value.fail(f"{text} is no file", _start(text, base) or "give a file")
     return str(path)
