@@ -1,6 +1,7 @@
 """The admin API as a client sees it: in one process with the real controller, over a fake backend."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from sizewise.controller.layout import admin_token, prepare_state_dir
 from sizewise.controller.logs import ANSWER_BYTES
 from sizewise.controller.proof import check_proof, write_proof
 from sizewise.core.fleet import ScalingPolicy
+from sizewise.core.profiles import LoadTime
 from sizewise.protocols.control import make_run_dir, run_dir
+from sizewise.protocols.fakes import FakeModel
 from sizewise.server.admin import build_api
 from sizewise.server.guard import MAX_BODY_BYTES, Guard
 from tests.scenarios.world import Weight, World
@@ -104,6 +107,56 @@ async def test_wait_returns_when_the_new_version_serves(world: World, client: ht
     uri = str(world.folder / "a.fake")
     settled = await client.post("/api/v1/models", json={"name": "a", "uri": uri}, params={"wait": "true"})
     assert (settled.status_code, settled.json()["rollout"]["state"]) == (200, "switched")
+
+
+async def settled(world: World, asked: Awaitable[httpx.Response]) -> httpx.Response:
+    """The answer, while time passes and the controller looks."""
+    answer = asyncio.ensure_future(asked)
+    while not answer.done():
+        await world.tick(0.1)
+        await asyncio.sleep(0)
+    return await answer
+
+
+async def deploy_and_wait(world: World, client: httpx.AsyncClient, **body: Any) -> httpx.Response:
+    asked = client.post("/api/v1/models", json=body, params={"wait": "true", "timeout_s": 20})
+    return await settled(world, asked)
+
+
+@pytest.mark.parametrize("low", [0, 1])
+async def test_wait_returns_when_a_new_model_has_loaded(world: World, client: httpx.AsyncClient, low: int) -> None:
+    scaling = {"min_replicas": low}
+    answer = await deploy_and_wait(world, client, name="a", uri=model_file(world), scaling=scaling)
+    assert (answer.status_code, answer.json()["state"], answer.json()["pinned"]) == (201, "ready", None)
+    assert await world.ready("a") == 1
+
+
+async def test_a_model_that_was_loaded_to_see_whether_it_can_goes_again(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    await deploy_and_wait(world, client, name="a", uri=model_file(world))
+    for _ in range(600):
+        await world.tick()
+    assert await world.ready("a") == 0
+
+
+@pytest.mark.parametrize("low", [0, 1])
+async def test_wait_says_why_a_new_model_does_not_load(world: World, client: httpx.AsyncClient, low: int) -> None:
+    world.backend.models["a"] = FakeModel(fails="no weights today")
+    scaling = {"min_replicas": low}
+    answer = await deploy_and_wait(world, client, name="a", uri=model_file(world), scaling=scaling)
+    assert answer.status_code == 409
+    assert "no weights today" in answer.json()["error"]
+    assert world.controller.registry.get("a").pinned is None
+
+
+async def test_wait_ends_with_the_model(world: World, client: httpx.AsyncClient) -> None:
+    world.backend.models["a"] = FakeModel(load=LoadTime(load_s=1e9))
+    waiting = asyncio.ensure_future(deploy_and_wait(world, client, name="a", uri=model_file(world)))
+    registry = world.controller.registry
+    await registry.wait_for(lambda: (found := registry.find("a")) and found.pinned, 10)
+    assert (await client.delete("/api/v1/models/a")).status_code == 200
+    assert "undeployed" in (await waiting).json()["error"]
 
 
 async def test_a_spec_is_applied_and_the_difference_told(world: World, client: httpx.AsyncClient) -> None:

@@ -125,6 +125,16 @@ async def test_a_version_that_fails_leaves_the_old_one(system: System, load: str
     assert replicas(system.status(), "c") == replicas(before, "c")
 
 
+async def test_waiting_for_a_new_model_shows_whether_it_can_be_woken(system: System) -> None:
+    """Although it may sleep, and nobody has asked it yet."""
+    bad = code(system.folder, "import os; os._exit(7)")
+    ran = await system.cli("deploy", "c", bad, "--allow-code", "--wait")
+    assert ran.code == 1
+    assert "exit 7" in ran.line
+    assert "is ready" in system.ok("deploy", "m", system.models / "m.onnx", "--wait").out
+    assert system.model("m")["pinned"] is None
+
+
 async def test_undeploying_in_use_answers_what_was_accepted(system: System) -> None:
     system.ok("deploy", "gone", system.models / "m.onnx", "--min-replicas", "1")
     system.ok("deploy", "stays", system.models / "m.onnx", "--min-replicas", "1")

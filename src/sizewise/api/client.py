@@ -76,7 +76,7 @@ class Client:
     def deploy(self, wants: Mapping[str, Any], *, allow_code: bool = False, wait: bool = False) -> Answer:
         """``wants`` has ``name``, ``uri`` or ``command``, and whatever else a spec says about a model.
 
-        With ``wait``, returns when the version serves, and raises when it was given up.
+        With ``wait``, returns when the version serves, and raises when it does not; one that may sleep is loaded once.
         """
         body = {**wants, "allow_code": allow_code}
         if allow_code:

@@ -14,10 +14,10 @@ from starlette.exceptions import HTTPException
 from sizewise.controller.controller import Controller
 from sizewise.controller.deploy import Difference
 from sizewise.controller.logs import LogTails, tails
-from sizewise.controller.records import RolloutState
 from sizewise.controller.report import Explanation, ModelStatus, Status
+from sizewise.controller.served import until_served
 from sizewise.core.version import VERSION
-from sizewise.protocols.errors import ConflictError, SizewiseError
+from sizewise.protocols.errors import SizewiseError
 from sizewise.server.bodies import DeployBody, ShutdownBody, SpecBody
 from sizewise.server.metrics import FleetCollector
 
@@ -72,7 +72,10 @@ def _add_models(app: APIRouter, controller: Controller, prove: Prove) -> None:
 
     @app.post("/api/v1/models", response_model=ModelStatus, responses={201: _NEW})
     async def deploy(body: DeployBody, response: Response, *, wait: bool = False, timeout_s: float = WAIT_S) -> Any:
-        """Deploy or change one model. Answers at once; with `wait=true`, when the new version serves or has failed."""
+        """Deploy or change one model. Answers at once; with `wait=true`, when the version serves or has failed.
+
+        A model that may sleep is loaded once to see.
+        """
         if body.allow_code:
             prove(body.proof)
         known = controller.registry.find(body.name)
@@ -80,7 +83,7 @@ def _add_models(app: APIRouter, controller: Controller, prove: Prove) -> None:
         response.status_code = 200 if known else 201
         await controller.take_effect()
         if wait:
-            await _wait(controller, record.name, min(timeout_s, WAIT_S))
+            await until_served(controller, record, min(timeout_s, WAIT_S))
         return controller.model_status(record.name)
 
     @app.get(_NAME)
@@ -142,20 +145,6 @@ def _add_logs(app: APIRouter, log_dir: Path) -> None:
     def logs(name: str | None = None, last: Annotated[int, Query(ge=0, le=1000)] = 100) -> LogTails:
         """The last lines of one log or of each: a model, or keeper, gateway, controller, warm-RUNTIME."""
         return tails(log_dir, name, last)  # a thread reads: no async function
-
-
-async def _wait(controller: Controller, name: str, timeout_s: float) -> None:
-    """Until no change of version is under way. Raises ConflictError when the new one was given up."""
-    try:
-        rollout = await controller.wait_settled(name, timeout_s)
-    except TimeoutError as error:
-        raise ConflictError(
-            f"model {name!r} is still changing its version after {timeout_s:g} s: the old one serves meanwhile"
-        ) from error
-    if rollout is not None and rollout.state is RolloutState.FAILED:
-        raise ConflictError(
-            f"model {name!r}: version {rollout.version} was given up ({rollout.detail}): the old one goes on serving"
-        )
 
 
 def _error(status: int, text: str) -> Response:
