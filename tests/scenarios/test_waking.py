@@ -8,7 +8,6 @@ import pytest
 
 from sizewise.core.fleet import ReplicaState, ScalingPolicy
 from sizewise.core.units import GIB, MIB
-from sizewise.protocols.backend import Event, EventKind
 from tests.scenarios.world import BUDGET, Weight, World
 
 SMALL = Weight(memory_bytes=2 * MIB, load_s=0.002, call_s=0.0005)
@@ -93,16 +92,3 @@ async def test_more_than_a_hundred_share_and_wake_into_hosts(world: World) -> No
     await ask(world, "m120")
     (woken,) = await world.replicas("m120")
     assert woken.host
-
-
-async def test_what_becomes_of_replicas_in_the_ordinary_course_needs_no_step(world: World) -> None:
-    await world.deploy("a", "small", SMALL)
-    assert world.controller.waker.concerns(Event(kind=EventKind.REPLICA, detail="ready")), "nothing is known yet"
-    await world.ticks(2)
-    await ask(world, "a")
-    concerns = {
-        detail: world.controller.waker.concerns(Event(kind=EventKind.REPLICA, detail=detail))
-        for detail in ("starting", "loading", "ready", "starting: died", "failed: signal 9", "ready: packed")
-    }
-    assert [detail for detail, does in concerns.items() if not does] == ["starting", "loading", "ready"]
-    assert world.controller.waker.concerns(Event(kind=EventKind.GATEWAY))

@@ -277,7 +277,7 @@ class Controller:
                         log.warning("model %s: a request that killed two replicas: %s", event.model, event.detail)
                     if event.kind is EventKind.COLD:
                         self.waker.ask(event.model)
-                    elif self.waker.concerns(event):
+                    else:
                         self.poke()
             await self._parts.clock.sleep(RECONNECT_S)
 

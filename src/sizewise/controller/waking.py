@@ -8,14 +8,10 @@ from sizewise.controller.records import ModelRecord
 from sizewise.controller.registry import Registry
 from sizewise.core.fleet import ModelView
 from sizewise.core.waking import Settled, Woken, wake
-from sizewise.protocols.backend import Event, EventKind
 from sizewise.protocols.clock import Clock
 from sizewise.protocols.errors import SizewiseError
 
 log = logging.getLogger(__name__)
-
-ROUTINE = frozenset({"starting", "loading", "ready", "draining", "gone: gone"})
-"""What becomes of a replica in the ordinary course of things; the next step sees it anyway."""
 
 
 class Waker:
@@ -45,11 +41,6 @@ class Waker:
         self._asked.add(name)
         if self._waking is None or self._waking.done():
             self._waking = asyncio.ensure_future(self.wake())
-
-    def concerns(self, event: Event) -> bool:
-        """Whether a step is worth it before its time."""
-        waiting = self.settled is None or self.settled.waiting
-        return waiting or event.kind is not EventKind.REPLICA or event.detail not in ROUTINE
 
     def close(self) -> None:
         if self._waking is not None:

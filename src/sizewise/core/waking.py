@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from sizewise.core.decide import decide
 from sizewise.core.density import Homes, Packed, Placement
-from sizewise.core.fleet import FleetDecision, FleetView, ModelDecision, ModelView
-from sizewise.core.sharing import LIVING, OWN_PROCESSES
+from sizewise.core.fleet import FleetDecision, FleetView, ModelView
+from sizewise.core.sharing import OWN_PROCESSES
 from sizewise.core.warmth_policies import policy_of
 
 
@@ -24,8 +24,6 @@ class Settled:
     """Models that nothing was decided for."""
     free_bytes: int
     free_slots: float
-    waiting: bool
-    """Somebody waits for a place, for its turn to load or for a successor: it matters who is ready and who has gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +38,11 @@ class Woken:
 def settled(packed: Packed, decision: FleetDecision, placement: Placement) -> Settled:
     """What ``wake`` goes by, after ``decide`` and ``place``."""
     assert placement.homes is not None
-    pairs = tuple(zip(packed.full.models, decision.models, strict=True))
-    seen = {m.name: m for m in packed.view.models}
-    asleep = {m.name: seen[m.name] for m, d in pairs if not (m.replicas or d.desired or m.candidate)}
+    pairs = zip(packed.view.models, decision.models, strict=True)
+    asleep = {m.name: m for m, d in pairs if not (m.replicas or d.desired or m.candidate)}
     if packed.view.machines or policy_of(packed.view.machine.warmth).remembers:
         asleep = {}  # the decision goes by more than one model at a time
-    waiting = bool(placement.moves or placement.stops) or any(_waits(m, d) for m, d in pairs)
-    return Settled(packed, placement.homes, asleep, decision.free_bytes, decision.free_slots, waiting)
+    return Settled(packed, placement.homes, asleep, decision.free_bytes, decision.free_slots)
 
 
 def wake(known: Settled, names: Iterable[str], now_s: float) -> Woken:
@@ -73,18 +69,6 @@ def wake(known: Settled, names: Iterable[str], now_s: float) -> Woken:
         decision=replace(decision, models=started),
         placement=Placement(hosts=hosts, homes=homes),
     )
-
-
-def _waits(model: ModelView, decided: ModelDecision) -> bool:
-    """Whether more is promised to it than it has or starts."""
-    if model.candidate is not None:
-        return True
-    if not decided.desired:
-        return False
-    if any(r.replaces for r in model.replicas):
-        return True
-    own = [r for r in model.replicas if r.version == model.version and r.state in LIVING]
-    return decided.desired > decided.start + sum(r.replica_id not in decided.stop for r in own)
 
 
 def _asked(model: ModelView, now_s: float) -> ModelView:

@@ -8,7 +8,6 @@ import pytest
 from sizewise.core.decide import decide
 from sizewise.core.density import pack, place
 from sizewise.core.fleet import FleetView, Isolation, MachineView, ModelView
-from sizewise.core.profiles import LoadTime
 from sizewise.core.sharing import OWN_PROCESSES
 from sizewise.core.units import GIB, MIB
 from sizewise.core.waking import Settled, settled, wake
@@ -90,25 +89,3 @@ def test_those_that_share_fill_hosts_as_a_decision_would() -> None:
     assert [host for each in at_once.placement.hosts.values() for host in each] == hosts
     assert all(hosts)
     assert max(map(hosts.count, hosts)) <= 128
-
-
-@pytest.mark.parametrize(
-    ("models", "waiting"),
-    [
-        pytest.param(sleeping(2), False, id="all asleep"),
-        pytest.param(serving(2), False, id="all have what they need"),
-        pytest.param([model("a", asked(held=1, queued=1), profile=small())], False, id="one starts"),
-        pytest.param(
-            [
-                model(name, asked(held=1, queued=1), profile=replace(small(), load=LoadTime(load_s=2.0)))
-                for name in "ab"
-            ],
-            True,
-            id="one waits for its turn to load",
-        ),
-        pytest.param([replace(serving(1)[0], candidate="v2")], True, id="in a rollout"),
-        pytest.param(serving(2 * OWN_PROCESSES), True, id="some move"),
-    ],
-)
-def test_whether_anybody_waits_for_others(models: list[ModelView], waiting: bool) -> None:
-    assert after(*models, machine=replace(BIG, load_slots=1)).waiting is waiting
