@@ -177,7 +177,6 @@ def test_more_than_the_generator_can_do_is_said() -> None:
     assert done.returncode == 1
     assert "the load generator was the limit, not the server" in done.stderr
     assert "ANSWERED/S" in done.stdout
-    assert "latency at 1,000,000/s" in done.stdout
 
 
 @pytest.mark.parametrize(
