@@ -80,7 +80,9 @@ def _header(column: str, *, narrow: bool) -> str:
 def _cells(model: Answer, *, wide: bool) -> list["str | Text"]:
     from rich.text import Text
 
-    replicas, state, slo, p95_s = model["replicas"], model["state"], model["slo"], model["p95_s"]
+    replicas, slo, p95_s = model["replicas"], model["slo"], model["p95_s"]
+    # For people: cold, but its files are in memory
+    state = "warm" if model["state"] == "cold" and model["warm_bytes"] else model["state"]
     counts = f"{replicas['ready']}/{replicas['desired']}"
     late = slo is not None and p95_s is not None and slo["quantile"] <= 0.95 and p95_s > slo["latency_s"]
     lost = f" ({', '.join(_lost(model))})" if wide and _lost(model) else ""

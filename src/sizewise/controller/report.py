@@ -7,7 +7,7 @@ from typing import Literal
 from sizewise.controller.records import Origin, Rollout
 from sizewise.core.slo import Slo
 
-ModelState = Literal["cold", "warm", "loading", "ready", "failed"]
+ModelState = Literal["cold", "loading", "ready", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

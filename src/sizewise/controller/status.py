@@ -73,7 +73,7 @@ def model_status(controller: "Controller", record: ModelRecord, *, now_s: float,
     return ModelStatus(
         name=record.name,
         version=serving.version,
-        state=_state(counts, failure, warm=any(w.version == serving.version and w.bytes > 0 for w in held)),
+        state=_state(counts, failure),
         replicas=counts,
         weights_bytes=facts.weights_bytes,
         memory_bytes=charged_bytes(own, held),
@@ -130,7 +130,7 @@ def _counts(own: Sequence[ReplicaObserved], version: str, desired: int) -> Repli
     )
 
 
-def _state(counts: ReplicaCounts, failure: str | None, *, warm: bool) -> ModelState:
+def _state(counts: ReplicaCounts, failure: str | None) -> ModelState:
     if counts.ready:
         return "ready"
     if failure is not None:
@@ -138,7 +138,7 @@ def _state(counts: ReplicaCounts, failure: str | None, *, warm: bool) -> ModelSt
     # What was decided a moment ago is not observed yet.
     if counts.loading or counts.desired:
         return "loading"
-    return "warm" if warm else "cold"
+    return "cold"
 
 
 def _stages(profile: ModelProfile, own: Sequence[ReplicaObserved], version: str) -> tuple[StageStatus, ...]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TIMELINE_WIDTH = 40
 LOST_SHARE = 0.01
 """A larger share of requests without an answer is said apart: it is no picture of how Sizewise serves."""
-STYLES = {"ready": "green", "loading": "yellow", "warm": "cyan", "cold": "blue", "failed": "bold red"}
+STYLES = {"ready": "green", "loading": "yellow", "cold": "blue", "failed": "bold red"}
 
 
 def _table(title: str | None = None) -> "Table":
