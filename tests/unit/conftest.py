@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-LIMIT_S = 2.0
+LIMIT_S = 3.0
 
 
 @pytest.hookimpl(wrapper=True)
