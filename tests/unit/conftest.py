@@ -1,4 +1,4 @@
-"""A unit test is quick: two seconds of processor time, and as much more as its processors are shared."""
+"""A unit test is quick: three seconds of processor time, and as much more as its processors are shared."""
 
 import os
 import time
